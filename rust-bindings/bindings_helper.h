@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The kernel's headers that mpstore needs and the kernel crate does not bind.
+ * Sorted alphabetically.
+ */
+#include <linux/console.h>
+#include <linux/dcache.h>
+#include <linux/fprobe.h>
+#include <linux/fs.h>
+#include <linux/fs_context.h>
+#include <linux/fs_parser.h>
+#include <linux/fs_struct.h>
+#include <linux/io.h>
+#include <linux/ioport.h>
+#include <linux/kmsg_dump.h>
+#include <linux/magic.h>
+#include <linux/miscdevice.h>
+#include <linux/moduleparam.h>
+#include <linux/mount.h>
+#include <linux/panic.h>
+#include <linux/printk.h>
+#include <linux/string.h>
+#include <linux/sysfs.h>
+#include <linux/timekeeping.h>
+#include <linux/tty.h>
+#include <linux/tty_driver.h>
+#include <linux/vmalloc.h>
+
+#include "helpers.h"
+
+/* Constants that are expressions, which bindgen passes over. */
+static const u32 MPSTORE_VMAP_FLAGS = VM_MAP | VM_IOREMAP;
+static const u64 MPSTORE_PAGE_SIZE = PAGE_SIZE;

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0
+/* See helpers.h. */
+
+#include <linux/fs.h>
+#include <linux/ftrace.h>
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/preempt.h>
+#include <linux/spinlock.h>
+#include <linux/tty.h>
+#include <linux/tty_driver.h>
+#include <linux/vmalloc.h>
+
+#include "helpers.h"
+
+void mpstore_raw_spin_lock_init(struct raw_spinlock *lock, bool outer)
+{
+	/* Two call sites make two lockdep classes: an outer lock nests inner ones. */
+	if (outer)
+		raw_spin_lock_init(lock);
+	else
+		raw_spin_lock_init(lock);
+}
+
+unsigned long mpstore_raw_spin_lock_irqsave(struct raw_spinlock *lock)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(lock, flags);
+	return flags;
+}
+
+bool mpstore_raw_spin_trylock_irqsave(struct raw_spinlock *lock, unsigned long *flags)
+{
+	unsigned long f;
+
+	if (!raw_spin_trylock_irqsave(lock, f))
+		return false;
+	*flags = f;
+	return true;
+}
+
+void mpstore_raw_spin_unlock_irqrestore(struct raw_spinlock *lock, unsigned long flags)
+{
+	raw_spin_unlock_irqrestore(lock, flags);
+}
+
+bool mpstore_in_nmi(void)
+{
+	return in_nmi();
+}
+
+void mpstore_wmb(void)
+{
+	wmb();
+}
+
+void mpstore_cpu_relax(void)
+{
+	cpu_relax();
+}
+
+bool mpstore_pfn_valid(unsigned long pfn)
+{
+	return pfn_valid(pfn);
+}
+
+struct page *mpstore_pfn_to_page(unsigned long pfn)
+{
+	return pfn_to_page(pfn);
+}
+
+void *mpstore_vmap_wc(struct page **pages, unsigned int count)
+{
+	/* VM_IOREMAP keeps /proc/kcore and its like away from the mapping. */
+	return vmap(pages, count, VM_MAP | VM_IOREMAP, pgprot_writecombine(PAGE_KERNEL));
+}
+
+bool mpstore_phys_addr_fits(u64 last)
+{
+#ifdef CONFIG_X86
+	return !(last >> boot_cpu_data.x86_phys_bits);
+#else
+	return last <= PHYS_ADDR_MAX;
+#endif
+}
+
+void *mpstore_ioremap_wc(u64 start, size_t size)
+{
+	return (void __force *)ioremap_wc(start, size);
+}
+
+void mpstore_iounmap(void *virt)
+{
+	iounmap((void __iomem __force *)virt);
+}
+
+unsigned long mpstore_fregs_argument(struct ftrace_regs *fregs, unsigned int n)
+{
+#ifdef CONFIG_DYNAMIC_FTRACE_WITH_ARGS
+	return ftrace_regs_get_argument(fregs, n);
+#else
+	return 0;
+#endif
+}
+
+unsigned long mpstore_fregs_return_value(struct ftrace_regs *fregs)
+{
+#ifdef CONFIG_DYNAMIC_FTRACE_WITH_ARGS
+	return ftrace_regs_get_return_value(fregs);
+#else
+	return 0;
+#endif
+}
+
+const char *mpstore_tty_name(const struct tty_struct *tty)
+{
+	return tty->name;
+}
+
+void mpstore_inode_set_mtime(struct inode *inode, s64 sec, long nsec)
+{
+	inode_set_mtime_to_ts(inode, inode_set_ctime(inode, sec, nsec));
+}
+
+void mpstore_inode_lock(struct inode *inode)
+{
+	inode_lock(inode);
+}
+
+void mpstore_inode_unlock(struct inode *inode)
+{
+	inode_unlock(inode);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Macros and inline functions of the kernel's headers that bindgen cannot see,
+ * as functions. Nothing else belongs here: one call each, no policy.
+ */
+#ifndef MPSTORE_HELPERS_H
+#define MPSTORE_HELPERS_H
+
+#include <linux/types.h>
+
+struct fprobe;
+struct ftrace_regs;
+struct inode;
+struct page;
+struct raw_spinlock;
+struct tty_struct;
+
+/* linux/spinlock.h */
+void mpstore_raw_spin_lock_init(struct raw_spinlock *lock, bool outer);
+unsigned long mpstore_raw_spin_lock_irqsave(struct raw_spinlock *lock);
+bool mpstore_raw_spin_trylock_irqsave(struct raw_spinlock *lock, unsigned long *flags);
+void mpstore_raw_spin_unlock_irqrestore(struct raw_spinlock *lock, unsigned long flags);
+
+/* linux/preempt.h, asm/barrier.h, asm/processor.h */
+bool mpstore_in_nmi(void);
+void mpstore_wmb(void);
+void mpstore_cpu_relax(void);
+
+/* linux/mm.h, linux/io.h, asm/pgtable.h */
+bool mpstore_pfn_valid(unsigned long pfn);
+struct page *mpstore_pfn_to_page(unsigned long pfn);
+void *mpstore_vmap_wc(struct page **pages, unsigned int count);
+bool mpstore_phys_addr_fits(u64 last);
+void *mpstore_ioremap_wc(u64 start, size_t size);
+void mpstore_iounmap(void *virt);
+
+/* linux/ftrace_regs.h */
+unsigned long mpstore_fregs_argument(struct ftrace_regs *fregs, unsigned int n);
+unsigned long mpstore_fregs_return_value(struct ftrace_regs *fregs);
+
+/* linux/tty.h, linux/tty_driver.h */
+const char *mpstore_tty_name(const struct tty_struct *tty);
+
+/* linux/fs.h */
+void mpstore_inode_set_mtime(struct inode *inode, s64 sec, long nsec);
+void mpstore_inode_lock(struct inode *inode);
+void mpstore_inode_unlock(struct inode *inode);
+
+#endif

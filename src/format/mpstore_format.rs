@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What mpstore's media look like, byte for byte.
+//!
+//! Bytes go in and values come out, or the other way round. Nothing here allocates, logs, takes a
+//! lock or reads a clock, so the same source serves the kernel module (compiled by Kbuild) and
+//! the program, the tests and the fuzzers in user space (compiled by Cargo).
+//!
+//! Two rules hold throughout:
+//!
+//! - Bytes from a medium are hostile. Each parser checks once and hands out a type whose
+//!   invariants make everything after it infallible.
+//! - Whatever a crashing kernel calls is infallible, bounded and free of `core::fmt`.
+
+#![crate_name = "mpstore_format"]
+#![cfg_attr(not(any(CONFIG_RUST, test)), no_std)]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod ecc;
+pub mod error;
+pub mod layout;
+mod put;
+pub mod ram;
+pub mod record;
+pub mod text;
+pub mod tty;
+
+pub use error::{
+    Error,
+    Result, //
+};

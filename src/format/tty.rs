@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the tty zone holds: lines of text, each with its time and the tty it was written to.
+//!
+//! ```text
+//! [   12.345678] ttyS0: login: ro
+//! [   12.345701] pts/0: make[1]: Entering directory
+//! [   13.000120] ttyS0+ ot
+//! ```
+//!
+//! A colon and a space come before the text of a line that begins here. A plus sign and a space
+//! come before text that goes on where the last line of the same tty left off: another tty got in
+//! between, so the recorder ended that line with a line feed that nobody had written. [`Demux`]
+//! undoes this and gives back what was written to one tty, byte for byte.
+//!
+//! The time is that of the kernel's own messages, seconds since boot.
+
+use crate::put::{
+    take_number,
+    Put, //
+};
+
+/// Longest name of a tty, the rest is cut off.
+pub const NAME_MAX: usize = 63;
+
+/// Digits of the seconds in the largest number of nanoseconds.
+const SEC_DIGITS_MAX: usize = 11;
+const SEC_DIGITS: usize = 5;
+const USEC_DIGITS: usize = 6;
+
+/// Longest stamp.
+pub const STAMP_MAX: usize = 1 + SEC_DIGITS_MAX + 1 + USEC_DIGITS + 2 + NAME_MAX + 2;
+
+/// Writes what comes before a line's text to the front of `out` and returns its length.
+///
+/// In names, bytes that would make the stamp ambiguous (control characters, spaces, colons and plus
+/// signs) become underscores; ttys have none of these.
+///
+/// Safe in a panic.
+pub fn stamp(
+    out: &mut [u8; STAMP_MAX],
+    ns_since_boot: u64,
+    name: &[u8],
+    continued: bool,
+) -> usize {
+    let us = ns_since_boot / 1000;
+    let mut put = Put::new(out);
+    put.byte(b'[')
+        .number(us / 1_000_000, SEC_DIGITS, b' ')
+        .byte(b'.')
+        .number(us % 1_000_000, USEC_DIGITS, b'0')
+        .bytes(b"] ");
+    for &byte in name.iter().take(NAME_MAX) {
+        put.byte(if is_name_byte(byte) { byte } else { b'_' });
+    }
+    if name.is_empty() {
+        put.byte(b'_');
+    }
+    put.bytes(if continued { b"+ " } else { b": " }).len()
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte > b' ' && byte != 0x7f && byte != b':' && byte != b'+'
+}
+
+/// One line of the zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// Microseconds since boot. `None` if the line has no stamp: it is the rest of one whose
+    /// beginning was overwritten, or was recorded without stamps.
+    pub time_us: Option<u64>,
+    /// The tty, empty without a stamp.
+    pub name: &'a [u8],
+    /// Whether it goes on where the tty's last line left off.
+    pub continued: bool,
+    /// The text, without the line feed at its end.
+    pub text: &'a [u8],
+    /// Whether there was one. Only the last line may lack it.
+    pub ended: bool,
+}
+
+impl<'a> Line<'a> {
+    fn new(line: &'a [u8], ended: bool) -> Self {
+        parse_stamp(line).map_or(
+            Self {
+                time_us: None,
+                name: &[],
+                continued: false,
+                text: line,
+                ended,
+            },
+            |(time_us, name, continued, text)| Self {
+                time_us: Some(time_us),
+                name,
+                continued,
+                text,
+                ended,
+            },
+        )
+    }
+}
+
+fn parse_stamp(line: &[u8]) -> Option<(u64, &[u8], bool, &[u8])> {
+    let rest = line.strip_prefix(b"[")?;
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    if spaces >= SEC_DIGITS {
+        return None;
+    }
+    let rest = rest.get(spaces..)?;
+    let (sec, rest) = take_number(rest)?;
+    let rest = rest.strip_prefix(b".")?;
+    let (usec, after) = take_number(rest)?;
+    if rest.len() - after.len() != USEC_DIGITS {
+        return None;
+    }
+    let time_us = sec.checked_mul(1_000_000)?.checked_add(usec)?;
+    let rest = after.strip_prefix(b"] ")?;
+    let len = rest.iter().take_while(|byte| is_name_byte(**byte)).count();
+    if len == 0 || len > NAME_MAX {
+        return None;
+    }
+    let (name, rest) = rest.split_at_checked(len)?;
+    match rest {
+        [b':', b' ', text @ ..] => Some((time_us, name, false, text)),
+        [b'+', b' ', text @ ..] => Some((time_us, name, true, text)),
+        _ => None,
+    }
+}
+
+/// The lines of a zone's text, in the order in which they were recorded.
+#[derive(Clone, Debug)]
+pub struct Lines<'a> {
+    rest: &'a [u8],
+}
+
+/// Iterates over the lines of `text`. Takes any bytes.
+pub fn lines(text: &[u8]) -> Lines<'_> {
+    Lines { rest: text }
+}
+
+impl<'a> Iterator for Lines<'a> {
+    type Item = Line<'a>;
+
+    fn next(&mut self) -> Option<Line<'a>> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let end = self.rest.iter().position(|byte| *byte == b'\n');
+        let (line, rest) = match end {
+            Some(end) => (self.rest.get(..end)?, self.rest.get(end + 1..)?),
+            None => (self.rest, &[][..]),
+        };
+        self.rest = rest;
+        Some(Line::new(line, end.is_some()))
+    }
+}
+
+/// What was written to one tty, in pieces that are to be read as one text.
+///
+/// Lines without a stamp belong to no tty and are left out. If the last line was cut short by
+/// another tty and has not gone on since, it ends with the recorder's line feed, which cannot be
+/// told from a written one.
+#[derive(Clone, Debug)]
+pub struct Demux<'a> {
+    lines: Lines<'a>,
+    name: &'a [u8],
+    /// The last piece ended with a line feed that has not been handed out yet.
+    newline: bool,
+    /// A piece whose turn comes after that line feed.
+    next: Option<&'a [u8]>,
+}
+
+impl<'a> Demux<'a> {
+    /// Picks the tty `name` out of `text`.
+    pub fn new(text: &'a [u8], name: &'a [u8]) -> Self {
+        Self {
+            lines: lines(text),
+            name,
+            newline: false,
+            next: None,
+        }
+    }
+}
+
+impl<'a> Iterator for Demux<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        if let Some(text) = self.next.take() {
+            return Some(text);
+        }
+        let name = self.name;
+        let line = self
+            .lines
+            .find(|line| line.time_us.is_some() && line.name == name);
+        let newline = core::mem::replace(&mut self.newline, line.is_some_and(|line| line.ended));
+        match line {
+            Some(line) if newline && !line.continued => {
+                self.next = Some(line.text);
+                Some(b"\n")
+            }
+            Some(line) => Some(line.text),
+            None if newline => Some(b"\n"),
+            None => None,
+        }
+    }
+}
+
+/// Whether `name` is selected by `patterns`, a list with commas in between.
+///
+/// In a pattern `*` stands for any number of bytes and `?` for one. With `!` in front it takes out
+/// what it matches. The last pattern that matches decides; if none does, the name is not selected.
+/// Space around patterns counts for nothing, and so do empty ones.
+///
+/// Takes time proportional to the product of both lengths at most.
+pub fn name_matches(patterns: &[u8], name: &[u8]) -> bool {
+    let mut selected = false;
+    for pattern in patterns.split(|byte| *byte == b',') {
+        let pattern = pattern.trim_ascii();
+        let (pattern, wanted) = match pattern.strip_prefix(b"!") {
+            Some(pattern) => (pattern.trim_ascii(), false),
+            None => (pattern, true),
+        };
+        if !pattern.is_empty() && glob(pattern, name) {
+            selected = wanted;
+        }
+    }
+    selected
+}
+
+/// Matches without recursion: when something does not fit, only the last star need take in one more
+/// byte, since whatever an earlier star might take in, the later one can as well.
+fn glob(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut pattern, mut name) = (pattern, name);
+    // What follows the last star, and the name from where that star now ends.
+    let mut star: Option<(&[u8], &[u8])> = None;
+    loop {
+        match (pattern, name) {
+            ([b'*', rest @ ..], _) => {
+                star = Some((rest, name));
+                pattern = rest;
+            }
+            ([], []) => return true,
+            ([p, pattern_rest @ ..], [n, name_rest @ ..]) if *p == b'?' || p == n => {
+                pattern = pattern_rest;
+                name = name_rest;
+            }
+            _ => match star {
+                Some((rest, [_, shorter @ ..])) => {
+                    star = Some((rest, shorter));
+                    pattern = rest;
+                    name = shorter;
+                }
+                _ => return false,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamped(ns: u64, name: &[u8], continued: bool) -> Vec<u8> {
+        let mut out = [0; STAMP_MAX];
+        let len = stamp(&mut out, ns, name, continued);
+        out[..len].to_vec()
+    }
+
+    fn line<'a>(time_us: u64, name: &'a str, continued: bool, text: &'a str) -> Line<'a> {
+        Line {
+            time_us: Some(time_us),
+            name: name.as_bytes(),
+            continued,
+            text: text.as_bytes(),
+            ended: true,
+        }
+    }
+
+    fn demux(text: &[u8], name: &[u8]) -> Vec<u8> {
+        Demux::new(text, name).collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn stamps() {
+        assert_eq!(
+            stamped(12_345_678_999, b"ttyS0", false),
+            b"[   12.345678] ttyS0: "
+        );
+        assert_eq!(stamped(999, b"pts/3", true), b"[    0.000000] pts/3+ ");
+        assert_eq!(
+            stamped(1_234_567_000_001_000, b"tty1", false),
+            b"[1234567.000001] tty1: "
+        );
+    }
+
+    #[test]
+    fn the_longest_stamp_fits_exactly() {
+        let longest = stamped(u64::MAX, &[b'x'; 200], false);
+        assert_eq!(longest.len(), STAMP_MAX);
+        assert!(longest.ends_with(b"xx: "));
+        let line = lines(&longest).next().unwrap();
+        assert_eq!(line.time_us, Some(u64::MAX / 1000));
+        assert_eq!(line.name, [b'x'; NAME_MAX]);
+    }
+
+    #[test]
+    fn names_cannot_forge_a_stamp() {
+        assert_eq!(stamped(0, b"a: b\n+\x7f", false), b"[    0.000000] a__b___: ");
+        assert_eq!(stamped(0, b"", false), b"[    0.000000] _: ");
+    }
+
+    #[test]
+    fn lines_are_read() {
+        let text = b"cut off\n[    1.000002] ttyS0: a: b+ c\n[12345.000000] pts/0+ \n\n[   99.9";
+        let read: Vec<_> = lines(text).collect();
+        let rest = |text: &'static str, ended| Line {
+            time_us: None,
+            name: b"",
+            continued: false,
+            text: text.as_bytes(),
+            ended,
+        };
+        assert_eq!(
+            read,
+            [
+                rest("cut off", true),
+                line(1_000_002, "ttyS0", false, "a: b+ c"),
+                line(12_345_000_000, "pts/0", true, ""),
+                rest("", true),
+                rest("[   99.9", false),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_stamp() {
+        for text in [
+            "[    1.00002] tty: x",
+            "[    1.0000020] tty: x",
+            "[     1.000002] tty: x",
+            "[     .000002] tty: x",
+            "[    1.000002]tty: x",
+            "[    1.000002] : x",
+            "[    1.000002] tty:x",
+            "[    1.000002] tty x",
+            "[    1.000002] tty",
+            "[    1.000002] ",
+            "[18446744073709551615.000002] tty: x",
+            " [    1.000002] tty: x",
+            "[",
+        ] {
+            let line = lines(text.as_bytes()).next().unwrap();
+            assert_eq!(line.time_us, None, "{text}");
+            assert_eq!(line.text, text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_tty_is_put_together_again() {
+        let text = b"[    1.000000] ttyS0: log\n\
+                     [    1.000001] pts/0: one\n\
+                     [    1.000002] ttyS0+ in: \n\
+                     [    1.000003] pts/0: two\n\
+                     [    1.000004] ttyS0+ root\n\
+                     [    1.000005] ttyS0: Password: ";
+        assert_eq!(demux(text, b"ttyS0"), b"login: root\nPassword: ");
+        assert_eq!(demux(text, b"pts/0"), b"one\ntwo\n");
+        assert_eq!(demux(text, b"tty"), b"");
+        assert_eq!(demux(b"no stamp\n", b""), b"");
+    }
+
+    /// What a recorder does, in its simplest form.
+    fn record(writes: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut out = Vec::new();
+        // Who left the last line open, and everybody whose line was cut off by another.
+        let mut open: Option<&str> = None;
+        let mut cut: Vec<&str> = Vec::new();
+        for (name, bytes) in writes {
+            for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+                if open != Some(name) {
+                    if let Some(other) = open.take() {
+                        out.push(b'\n');
+                        cut.push(other);
+                    }
+                    let continued = cut.contains(name);
+                    cut.retain(|other| other != name);
+                    out.extend(stamped(5, name.as_bytes(), continued));
+                }
+                out.extend(piece);
+                open = (!piece.ends_with(b"\n")).then_some(name);
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn any_mixture_comes_apart_again() {
+        let pieces: [&[u8]; 5] = [b"a", b"\n", b"b\n", b"\nc", b"[    1.000000] x: d\n\n"];
+        let names = ["ttyS0", "pts/0"];
+        for pattern in 0..10usize.pow(5) {
+            let mut rest = pattern;
+            let mut writes = Vec::new();
+            for _ in 0..5 {
+                writes.push((names[rest % 2], pieces[rest / 2 % 5]));
+                rest /= 10;
+            }
+            let zone = record(&writes);
+            for name in names {
+                let mut written: Vec<u8> = Vec::new();
+                for (_, bytes) in writes.iter().filter(|(other, _)| *other == name) {
+                    written.extend(*bytes);
+                }
+                let mut read = demux(&zone, name.as_bytes());
+                // A line cut off for good keeps the recorder's line feed.
+                if read.len() == written.len() + 1 && !written.ends_with(b"\n") {
+                    assert_eq!(read.pop(), Some(b'\n'));
+                }
+                assert_eq!(read, written, "{writes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn patterns() {
+        for (patterns, name, expected) in [
+            ("", "ttyS0", false),
+            ("*", "ttyS0", true),
+            ("*", "", true),
+            ("ttyS0", "ttyS0", true),
+            ("ttyS0", "ttyS01", false),
+            ("ttyS", "ttyS0", false),
+            ("ttyS?", "ttyS0", true),
+            ("ttyS?", "ttyS", false),
+            ("ttyS?", "ttyS10", false),
+            ("ttyS*", "ttyS10", true),
+            ("ttyS*", "ttyS", true),
+            ("*S*0", "ttyS10", true),
+            ("*S*0", "ttyS01", false),
+            ("**?**", "", false),
+            ("**?**", "x", true),
+            ("*,!pts/*", "pts/3", false),
+            ("*,!pts/*", "tty3", true),
+            ("!pts/*,*", "pts/3", true),
+            ("*,!pts/*,pts/3", "pts/3", true),
+            ("!pts/*", "tty1", false),
+            (" ttyS0 , tty1\n", "tty1", true),
+            (" ttyS0 , tty1\n", "ttyS0", true),
+            ("*, ! pts/*", "pts/0", false),
+            (",,", "", false),
+            ("!", "", false),
+        ] {
+            let selected = name_matches(patterns.as_bytes(), name.as_bytes());
+            assert_eq!(selected, expected, "{patterns:?} {name:?}");
+        }
+    }
+
+    /// The definition, for comparison.
+    fn glob_slowly(pattern: &[u8], name: &[u8]) -> bool {
+        match (pattern, name) {
+            ([], []) => true,
+            ([b'*', rest @ ..], _) => {
+                (0..=name.len()).any(|skip| glob_slowly(rest, &name[skip..]))
+            }
+            ([p, rest @ ..], [n, shorter @ ..]) => {
+                (*p == b'?' || p == n) && glob_slowly(rest, shorter)
+            }
+            _ => false,
+        }
+    }
+
+    #[test]
+    fn globs_match_as_defined() {
+        let spell = |mut number: usize, len: usize, letters: &[u8]| -> Vec<u8> {
+            (0..len)
+                .map(|_| {
+                    let letter = letters[number % letters.len()];
+                    number /= letters.len();
+                    letter
+                })
+                .collect()
+        };
+        for pattern_len in 0..6 {
+            for pattern in 0..4usize.pow(pattern_len) {
+                let pattern = spell(pattern, pattern_len as usize, b"ab*?");
+                for name_len in 0..6 {
+                    for name in 0..2usize.pow(name_len) {
+                        let name = spell(name, name_len as usize, b"ab");
+                        assert_eq!(glob(&pattern, &name), glob_slowly(&pattern, &name));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_stars_take_no_time() {
+        let pattern = b"*a".repeat(2000);
+        assert!(!name_matches(&pattern, &[b'b'; 64]));
+        let mut name = vec![b'a'; 4096];
+        name.push(b'b');
+        assert!(!name_matches(&b"a*".repeat(500).repeat(2)[..1999], &name[4000..]));
+        assert!(!name_matches(&pattern, &name));
+    }
+}
