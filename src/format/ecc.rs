@@ -144,7 +144,7 @@ const fn rows16() -> [[u64; 2]; 256] {
             let mut j = 0;
             while j < 8 {
                 // CAST: The factor is below 256; widening otherwise.
-                packed = packed << 8 | mul(poly[half * 8 + j], factor as u8) as u64;
+                packed = (packed << 8) | mul(poly[half * 8 + j], factor as u8) as u64;
                 j += 1;
             }
             rows[factor][half] = packed;
@@ -247,10 +247,11 @@ impl Codec {
                 .then(|| magnitude(weights, locator, power))
                 .flatten()
         };
-        let mut fixes = [(0, 0); ECC_SIZE_MAX];
+        let mut fixes = [(0u8, 0u8); ECC_SIZE_MAX / 2];
         let mut found = 0;
-        for power in 0..len {
-            if let Some(value) = damage(power) {
+        // A word has 255 bytes at most, so every power fits.
+        for power in (0..u8::MAX).take(len) {
+            if let Some(value) = damage(usize::from(power)) {
                 let slot = fixes.get_mut(found).ok_or(Error::Uncorrectable)?;
                 *slot = (power, value);
                 found += 1;
@@ -291,8 +292,8 @@ fn encode16(data: &[u8]) -> [u8; 16] {
         let factor = byte ^ (high >> 56) as u8;
         // A `u8` is always inside the table.
         let [row_high, row_low] = ROWS16[usize::from(factor)];
-        high = (high << 8 | low >> 56) ^ row_high;
-        low = low << 8 ^ row_low;
+        high = ((high << 8) | (low >> 56)) ^ row_high;
+        low = (low << 8) ^ row_low;
     }
     let mut out = [0; 16];
     let bytes = high.to_be_bytes().into_iter().chain(low.to_be_bytes());
@@ -379,13 +380,13 @@ fn magnitude(weights: &[u8], locator: &[u8], power: usize) -> Option<u8> {
 }
 
 /// Adds each fix to its byte. Doing so again takes it back.
-fn apply(data: &mut [u8], parity: &mut [u8], fixes: &[(usize, u8)]) {
+fn apply(data: &mut [u8], parity: &mut [u8], fixes: &[(u8, u8)]) {
     for &(power, value) in fixes {
         if let Some(byte) = data
             .iter_mut()
             .chain(parity.iter_mut())
             .rev()
-            .nth(power)
+            .nth(usize::from(power))
         {
             *byte ^= value;
         }
@@ -431,7 +432,10 @@ impl EccGeometry {
             // At most one parity byte per byte of the zone and `ecc_size` more.
             (blocks, (blocks + 1).saturating_mul(ecc_size))
         };
-        let capacity = usable.checked_sub(parity).filter(|rest| *rest > 0).ok_or(small)?;
+        let capacity = usable
+            .checked_sub(parity)
+            .filter(|rest| *rest > 0)
+            .ok_or(small)?;
         // INVARIANT: Just computed so; rounding up made the blocks reach the capacity.
         Ok(Self {
             capacity,
@@ -460,14 +464,16 @@ impl EccGeometry {
         if index >= self.blocks {
             return None;
         }
-        let at = (index * BLOCK_BYTES).min(self.capacity);
+        let at = index.saturating_mul(BLOCK_BYTES).min(self.capacity);
         Some(Block {
             data: Span {
                 at,
-                len: BLOCK_BYTES.min(self.capacity - at),
+                len: BLOCK_BYTES.min(self.capacity.saturating_sub(at)),
             },
             parity: Span {
-                at: self.capacity + index * self.ecc_size,
+                at: self
+                    .capacity
+                    .saturating_add(index.saturating_mul(self.ecc_size)),
                 len: self.ecc_size,
             },
         })
@@ -476,7 +482,9 @@ impl EccGeometry {
     /// Where the parity of the header is, behind that of the blocks. `None` without parity.
     pub fn header_parity(&self) -> Option<Span> {
         (self.ecc_size != 0).then_some(Span {
-            at: self.capacity + self.blocks * self.ecc_size,
+            at: self
+                .capacity
+                .saturating_add(self.blocks.saturating_mul(self.ecc_size)),
             len: self.ecc_size,
         })
     }
@@ -522,7 +530,9 @@ pub fn repair_zone(zone: &mut [u8], sig: u32, ecc_size: usize) -> Result<Repair>
     }
     let size = Ring::check(Header::from_bytes(*header), sig, geometry.capacity())
         .map_or(0, |ring| ring.size());
-    let (data, parity) = area.split_at_mut_checked(geometry.capacity()).ok_or(small)?;
+    let (data, parity) = area
+        .split_at_mut_checked(geometry.capacity())
+        .ok_or(small)?;
     let words = data
         .chunks_mut(BLOCK_BYTES)
         .zip(parity.chunks_mut(ecc_size))
@@ -546,7 +556,9 @@ pub fn seal_zone(zone: &mut [u8], ecc_size: usize) -> Result {
     if let Some(parity) = area.get_mut(span.at..span.end()) {
         codec.encode(header, parity);
     }
-    let (data, parity) = area.split_at_mut_checked(geometry.capacity()).ok_or(small)?;
+    let (data, parity) = area
+        .split_at_mut_checked(geometry.capacity())
+        .ok_or(small)?;
     for (data, parity) in data.chunks(BLOCK_BYTES).zip(parity.chunks_mut(ecc_size)) {
         codec.encode(data, parity);
     }
@@ -594,7 +606,8 @@ mod tests {
     }
 
     fn hex(bytes: &[u8]) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        let digits: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        digits.concat()
     }
 
     const HEADER: [u8; 12] = [0x44, 0x42, 0x47, 0x43, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -744,7 +757,13 @@ mod tests {
         assert_eq!(geometry.ecc_size(), 16);
         // Offsets count from behind the header.
         assert_eq!(geometry.block(0).unwrap().parity.at, 3616 - 12);
-        assert_eq!(geometry.header_parity(), Some(Span { at: 4080 - 12, len: 16 }));
+        assert_eq!(
+            geometry.header_parity(),
+            Some(Span {
+                at: 4080 - 12,
+                len: 16
+            })
+        );
         assert_eq!(
             geometry.block(28).unwrap().data,
             Span {

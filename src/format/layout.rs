@@ -252,7 +252,7 @@ impl Row {
         }
         Some(Zone {
             // By the invariants of `RamLayout` this lies in the region, so it does not overflow.
-            offset: self.offset + index * self.len,
+            offset: self.offset.saturating_add(index.saturating_mul(self.len)),
             len: self.len,
         })
     }
@@ -458,7 +458,12 @@ mod tests {
             .collect()
     }
 
-    fn row(kind: ZoneKind, count: usize, len: usize, from: usize) -> Vec<(ZoneKind, usize, usize, usize)> {
+    fn row(
+        kind: ZoneKind,
+        count: usize,
+        len: usize,
+        from: usize,
+    ) -> Vec<(ZoneKind, usize, usize, usize)> {
         (0..count).map(|i| (kind, i, from + i * len, len)).collect()
     }
 
@@ -604,10 +609,7 @@ mod tests {
             assert!(message.starts_with(&prefix), "{message}");
             message
         };
-        assert_eq!(
-            fault(RamSizes::default()),
-            "mem_size: must not be zero"
-        );
+        assert_eq!(fault(RamSizes::default()), "mem_size: must not be zero");
         assert!(fault(RamSizes {
             record_size: 0,
             ..base

@@ -10,7 +10,9 @@
 //!
 //! - Bytes from a medium are hostile. Each parser checks once and hands out a type whose
 //!   invariants make everything after it infallible.
-//! - Whatever a crashing kernel calls is infallible, bounded and free of `core::fmt`.
+//! - Whatever a crashing kernel calls is infallible, bounded and free of `core::fmt`. Its
+//!   arithmetic saturates where the compiler cannot see that it never overflows, so that its object
+//!   code has no way into `core::panicking`, overflow checks or not.
 
 #![crate_name = "mpstore_format"]
 #![cfg_attr(not(any(CONFIG_RUST, test)), no_std)]

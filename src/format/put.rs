@@ -62,7 +62,7 @@ impl<'a> Put<'a> {
         for _ in count..width {
             self.byte(fill);
         }
-        for &digit in digits.iter().skip(U64_DIGITS - count) {
+        for &digit in digits.iter().skip(U64_DIGITS.saturating_sub(count)) {
             self.byte(digit);
         }
         self
@@ -71,14 +71,18 @@ impl<'a> Put<'a> {
 
 /// Takes a decimal number off the front of `bytes`: at least one digit, nothing beyond `u64`.
 pub(crate) fn take_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let count = bytes.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let count = bytes
+        .iter()
+        .take_while(|byte| byte.is_ascii_digit())
+        .count();
     let (digits, rest) = bytes.split_at_checked(count)?;
     let first = digits.first()?;
-    let value = digits.get(1..)?.iter().try_fold(u64::from(first - b'0'), |value, digit| {
-        value
-            .checked_mul(10)?
-            .checked_add(u64::from(digit - b'0'))
-    })?;
+    let value = digits
+        .get(1..)?
+        .iter()
+        .try_fold(u64::from(first - b'0'), |value, digit| {
+            value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
+        })?;
     Some((value, rest))
 }
 

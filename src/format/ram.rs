@@ -215,9 +215,9 @@ impl Ring {
     /// go.
     pub fn append(&mut self, len: usize) -> Plan {
         let skip = len.saturating_sub(self.capacity);
-        let len = len - skip;
+        let len = len.saturating_sub(skip);
         // By the type invariants `start <= capacity`.
-        let first = len.min(self.capacity - self.start);
+        let first = len.min(self.capacity.saturating_sub(self.start));
         let plan = Plan {
             skip,
             spans: [
@@ -227,18 +227,16 @@ impl Ring {
                 },
                 Span {
                     at: 0,
-                    len: len - first,
+                    len: len.saturating_sub(first),
                 },
             ],
         };
         // INVARIANT: `len <= capacity`, so one subtraction wraps `start` into the ring. If it does
         // not wrap, `start` grew by `len` and `size` by as much or up to the capacity; if it does,
         // `size` is the capacity, since it was at least the old `start`.
-        self.size = (self.size + len).min(self.capacity);
-        self.start += len;
-        if self.start >= self.capacity {
-            self.start -= self.capacity;
-        }
+        self.size = self.size.saturating_add(len).min(self.capacity);
+        let start = self.start.saturating_add(len);
+        self.start = start.checked_sub(self.capacity).unwrap_or(start);
         plan
     }
 
@@ -247,7 +245,7 @@ impl Ring {
         [
             Span {
                 at: self.start,
-                len: self.size - self.start,
+                len: self.size.saturating_sub(self.start),
             },
             Span {
                 at: 0,
@@ -323,7 +321,15 @@ mod tests {
 
     #[test]
     fn check_accepts_what_the_in_tree_code_accepts() {
-        for (start, size) in [(0, 0), (0, 100), (5, 5), (5, 100), (99, 100), (0, 7), (3, 7)] {
+        for (start, size) in [
+            (0, 0),
+            (0, 100),
+            (5, 5),
+            (5, 100),
+            (99, 100),
+            (0, 7),
+            (3, 7),
+        ] {
             let ring = check(start, size, 100).unwrap();
             assert_eq!(ring.header(SIGNATURE), header(start, size));
             assert_eq!(ring.is_empty(), size == 0);
@@ -458,10 +464,7 @@ mod tests {
         );
         zone[4] = 6;
         let garbage = Garbage::Counters { start: 6, size: 5 };
-        assert_eq!(
-            zone_text(&zone, SIGNATURE, 0),
-            Err(Error::Garbage(garbage))
-        );
+        assert_eq!(zone_text(&zone, SIGNATURE, 0), Err(Error::Garbage(garbage)));
         assert_eq!(
             zone_text(&zone[..12], SIGNATURE, 0),
             Err(Error::ZoneTooSmall { len: 12 })

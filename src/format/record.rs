@@ -144,9 +144,15 @@ mod tests {
     #[test]
     fn other_forms() {
         // Without suffix, as old kernels wrote it.
-        assert_eq!(parse(b"====12.345678\ntext"), Some((12, 345_678, false, 14)));
+        assert_eq!(
+            parse(b"====12.345678\ntext"),
+            Some((12, 345_678, false, 14))
+        );
         // A letter that is not known means text.
-        assert_eq!(parse(b"====12.345678-X\ntext"), Some((12, 345_678, false, 16)));
+        assert_eq!(
+            parse(b"====12.345678-X\ntext"),
+            Some((12, 345_678, false, 16))
+        );
     }
 
     #[test]

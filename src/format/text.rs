@@ -144,9 +144,14 @@ pub fn split_newest(text: &[u8], room: usize) -> (&[u8], &[u8]) {
     // A line begins behind each line feed; the first one that begins at `cut` or later wins.
     let tail = body.get(cut - 1..).unwrap_or(&[]);
     if let Some(found) = tail.iter().position(newline) {
-        return text.split_at_checked(cut + found).unwrap_or((&[], text));
+        return text
+            .split_at_checked(cut.saturating_add(found))
+            .unwrap_or((&[], text));
     }
-    let line = body.iter().rposition(newline).map_or(0, |found| found + 1);
+    let line = body
+        .iter()
+        .rposition(newline)
+        .map_or(0, |found| found.saturating_add(1));
     (
         text.get(..line).unwrap_or(&[]),
         text.get(cut..).unwrap_or(&[]),
@@ -255,7 +260,13 @@ mod tests {
         for len in 0..11u32 {
             for pattern in 0..1u32 << len {
                 let text: Vec<u8> = (0..len)
-                    .map(|bit| if pattern >> bit & 1 == 0 { b'x' } else { b'\n' })
+                    .map(|bit| {
+                        if (pattern >> bit) & 1 == 0 {
+                            b'x'
+                        } else {
+                            b'\n'
+                        }
+                    })
                     .collect();
                 for room in 0..13 {
                     let cut = split_newest(&text, room);

@@ -37,12 +37,7 @@ pub const STAMP_MAX: usize = 1 + SEC_DIGITS_MAX + 1 + USEC_DIGITS + 2 + NAME_MAX
 /// signs) become underscores; ttys have none of these.
 ///
 /// Safe in a panic.
-pub fn stamp(
-    out: &mut [u8; STAMP_MAX],
-    ns_since_boot: u64,
-    name: &[u8],
-    continued: bool,
-) -> usize {
+pub fn stamp(out: &mut [u8; STAMP_MAX], ns_since_boot: u64, name: &[u8], continued: bool) -> usize {
     let us = ns_since_boot / 1000;
     let mut put = Put::new(out);
     put.byte(b'[')
@@ -306,7 +301,10 @@ mod tests {
 
     #[test]
     fn names_cannot_forge_a_stamp() {
-        assert_eq!(stamped(0, b"a: b\n+\x7f", false), b"[    0.000000] a__b___: ");
+        assert_eq!(
+            stamped(0, b"a: b\n+\x7f", false),
+            b"[    0.000000] a__b___: "
+        );
         assert_eq!(stamped(0, b"", false), b"[    0.000000] _: ");
     }
 
@@ -459,9 +457,7 @@ mod tests {
     fn glob_slowly(pattern: &[u8], name: &[u8]) -> bool {
         match (pattern, name) {
             ([], []) => true,
-            ([b'*', rest @ ..], _) => {
-                (0..=name.len()).any(|skip| glob_slowly(rest, &name[skip..]))
-            }
+            ([b'*', rest @ ..], _) => (0..=name.len()).any(|skip| glob_slowly(rest, &name[skip..])),
             ([p, rest @ ..], [n, shorter @ ..]) => {
                 (*p == b'?' || p == n) && glob_slowly(rest, shorter)
             }
@@ -499,7 +495,10 @@ mod tests {
         assert!(!name_matches(&pattern, &[b'b'; 64]));
         let mut name = vec![b'a'; 4096];
         name.push(b'b');
-        assert!(!name_matches(&b"a*".repeat(500).repeat(2)[..1999], &name[4000..]));
+        assert!(!name_matches(
+            &b"a*".repeat(500).repeat(2)[..1999],
+            &name[4000..]
+        ));
         assert!(!name_matches(&pattern, &name));
     }
 }

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe wrappers around the C API that the `kernel` crate lacks.
+//!
+//! This is the only place in `src/` that may contain `unsafe` code. Each file reads like a missing
+//! `rust/kernel/*.rs` and knows nothing of mpstore.
+
+pub(crate) mod console;
+pub(crate) mod context;
+pub(crate) mod file;
+pub(crate) mod fprobe;
+pub(crate) mod kmsg_dump;
+pub(crate) mod mem;
+pub(crate) mod miscdev;
+pub(crate) mod param;
+pub(crate) mod raw_lock;
+pub(crate) mod time;
+pub(crate) mod tty;
+pub(crate) mod vfs;

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! In which context this CPU runs, as far as a crash recorder must know.
+//!
+//! C headers: [`include/linux/panic.h`](srctree/include/linux/panic.h),
+//! [`include/linux/preempt.h`](srctree/include/linux/preempt.h)
+
+use mpstore_bindings as bindings;
+
+/// Whether this CPU is the one that panics.
+///
+/// The others are stopped by then, or about to be. Any context.
+pub(crate) fn panicking() -> bool {
+    // SAFETY: Reads one atomic variable; no preconditions.
+    unsafe { bindings::panic_on_this_cpu() }
+}
+
+/// Whether this CPU handles a non-maskable interrupt. Any context.
+pub(crate) fn in_nmi() -> bool {
+    // SAFETY: Reads this CPU's preemption count; no preconditions.
+    unsafe { bindings::mpstore_in_nmi() }
+}
+
+/// Makes earlier stores reach memory before later ones, write-combining buffers included.
+///
+/// Any context.
+pub(crate) fn write_barrier() {
+    // SAFETY: A barrier has no preconditions.
+    unsafe { bindings::mpstore_wmb() }
+}

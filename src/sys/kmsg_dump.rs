@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! kmsg dumpers: callbacks that get the kernel log when the kernel oopses, panics or goes down.
+//!
+//! C header: [`include/linux/kmsg_dump.h`](srctree/include/linux/kmsg_dump.h)
+
+use core::marker::PhantomData;
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::Arc,
+    types::Opaque, //
+};
+use mpstore_bindings as bindings;
+
+/// What is called for a dump.
+pub(crate) trait Dumper: Send + Sync + 'static {
+    /// The kernel log is to be saved now, for `reason` (an `enum kmsg_dump_reason`).
+    ///
+    /// Runs under RCU, with interrupts off in a panic, possibly in NMI: no sleeping, no
+    /// allocation, no lock that another CPU could hold for ever.
+    fn dump(&self, reason: u32, log: &mut Log);
+}
+
+/// Walks the kernel log from its newest end towards older messages.
+pub(crate) struct Log(bindings::kmsg_dump_iter);
+
+impl Log {
+    fn new() -> Self {
+        let mut iter = bindings::kmsg_dump_iter {
+            cur_seq: 0,
+            next_seq: 0,
+        };
+        // SAFETY: `iter` is valid for writes.
+        unsafe { bindings::kmsg_dump_rewind(&mut iter) };
+        Self(iter)
+    }
+
+    /// Fills `buf` with the newest messages not yet given out, whole lines in chronological
+    /// order with their `<prio>` prefixes, and answers how many bytes that were.
+    ///
+    /// Any context, NMI included.
+    pub(crate) fn fill(&mut self, buf: &mut [u8]) -> usize {
+        let mut len = 0;
+        // SAFETY: The iterator was set up by `kmsg_dump_rewind()`, and `buf` is valid for writes of
+        // its length, which is the size passed.
+        let more = unsafe {
+            bindings::kmsg_dump_get_buffer(
+                &mut self.0,
+                true,
+                buf.as_mut_ptr().cast(),
+                buf.len(),
+                &mut len,
+            )
+        };
+        if more {
+            len.min(buf.len())
+        } else {
+            0
+        }
+    }
+}
+
+#[repr(C)]
+struct Inner<T> {
+    dumper: Opaque<bindings::kmsg_dumper>,
+    target: Arc<T>,
+}
+
+/// A registered dumper; dropping it unregisters and waits for running callbacks.
+///
+/// # Invariants
+///
+/// `inner.dumper` is registered, and stays where it is until it is unregistered.
+pub(crate) struct Registration<T: Dumper> {
+    inner: Pin<KBox<Inner<T>>>,
+    _p: PhantomData<T>,
+}
+
+// SAFETY: Unregistering may happen on any thread; the target is `Send + Sync`.
+unsafe impl<T: Dumper> Send for Registration<T> {}
+// SAFETY: No method takes `&self`.
+unsafe impl<T: Dumper> Sync for Registration<T> {}
+
+impl<T: Dumper> Registration<T> {
+    /// Registers `target` for every dump whose reason is not above `max_reason`; 0 follows
+    /// `printk.always_kmsg_dump`. Dumpers are called in the order of registration. May sleep.
+    pub(crate) fn new(target: Arc<T>, max_reason: u32) -> Result<Self> {
+        let raw = bindings::kmsg_dumper {
+            dump: Some(Self::dump_callback),
+            max_reason,
+            ..Default::default()
+        };
+        let inner = KBox::pin(
+            Inner {
+                dumper: Opaque::new(raw),
+                target,
+            },
+            GFP_KERNEL,
+        )?;
+        // SAFETY: The dumper is initialised, pinned, and unregistered before it is freed.
+        to_result(unsafe { bindings::kmsg_dump_register(inner.dumper.get()) })?;
+        // INVARIANT: Just registered, in a pinned box.
+        Ok(Self {
+            inner,
+            _p: PhantomData,
+        })
+    }
+
+    /// # Safety
+    ///
+    /// `dumper` is the field of an [`Inner<T>`] that is registered, and `detail` is valid.
+    unsafe extern "C" fn dump_callback(
+        dumper: *mut bindings::kmsg_dumper,
+        detail: *mut bindings::kmsg_dump_detail,
+    ) {
+        // SAFETY: By the contract of this function; `Opaque` is transparent, and `dumper` is the
+        // first field of a `repr(C)` struct. A registered dumper is not freed while called.
+        let inner = unsafe { &*dumper.cast::<Inner<T>>() };
+        // SAFETY: By the contract of this function.
+        let reason = unsafe { (*detail).reason };
+        inner.target.dump(reason, &mut Log::new());
+    }
+}
+
+impl<T: Dumper> Drop for Registration<T> {
+    fn drop(&mut self) {
+        // SAFETY: Registered by the type invariant. Failure would mean that it was not.
+        unsafe { bindings::kmsg_dump_unregister(self.inner.dumper.get()) };
+    }
+}

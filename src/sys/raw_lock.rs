@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Raw spinlocks with interrupts off, which the `kernel` crate lacks.
+//!
+//! They protect no data of their own: what is reached under one must be sound without it (atomics,
+//! persistent memory), since a panicking CPU goes on when a stopped one holds the lock.
+//!
+//! C header: [`include/linux/spinlock.h`](srctree/include/linux/spinlock.h)
+
+use super::context;
+use kernel::{
+    prelude::*,
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
+};
+use mpstore_bindings as bindings;
+
+/// How often a crash path tries a lock before it goes on without.
+///
+/// A holder runs with interrupts off and only copies memory, so a free CPU lets go long before.
+const TRIES: u32 = 1 << 20;
+
+/// Which of two nested locks this is; lockdep keeps them apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// Taken first: a frontend's own order.
+    Outer,
+    /// Taken last: one zone or record area.
+    Inner,
+}
+
+/// A `raw_spinlock_t`, taken with interrupts off.
+///
+/// # Invariants
+///
+/// `raw` is initialised and does not move.
+pub(crate) struct RawLock {
+    raw: Pin<KBox<Opaque<bindings::raw_spinlock_t>>>,
+}
+
+// SAFETY: A raw spinlock may be taken and released on any CPU.
+unsafe impl Send for RawLock {}
+// SAFETY: Sharing is what a lock is for.
+unsafe impl Sync for RawLock {}
+
+impl RawLock {
+    /// Makes a lock. May sleep.
+    pub(crate) fn new(level: Level) -> Result<Self> {
+        let raw = KBox::pin_init(
+            Opaque::ffi_init(|slot: *mut bindings::raw_spinlock_t| {
+                // SAFETY: `slot` is valid for writes and pinned, hence initialised where it stays.
+                unsafe {
+                    bindings::mpstore_raw_spin_lock_init(slot.cast(), level == Level::Outer)
+                }
+            }),
+            GFP_KERNEL,
+        )?;
+        // INVARIANT: Just initialised, in a pinned box.
+        Ok(Self { raw })
+    }
+
+    /// Takes the lock, waiting for it. Not on a crash path, not in NMI.
+    pub(crate) fn lock(&self) -> Guard<'_> {
+        // SAFETY: By the type invariant the lock is initialised.
+        let flags = unsafe { bindings::mpstore_raw_spin_lock_irqsave(self.raw.get().cast()) };
+        Guard {
+            held: Some((self, flags)),
+            _not_send: NotThreadSafe,
+        }
+    }
+
+    /// Takes the lock without ever waiting for long. Any context, NMI included.
+    ///
+    /// Gives up after a bounded number of tries. On the CPU that panics it then goes on without
+    /// the lock: its holder is stopped, or is this CPU itself. Elsewhere the answer is [`None`].
+    pub(crate) fn lock_crash(&self) -> Option<Guard<'_>> {
+        // In NMI the holder may be the very context that was interrupted.
+        let tries = if context::in_nmi() { 1 } else { TRIES };
+        for _ in 0..tries {
+            let mut flags = 0;
+            // SAFETY: By the type invariant the lock is initialised; `flags` is valid for writes.
+            let got = unsafe {
+                bindings::mpstore_raw_spin_trylock_irqsave(self.raw.get().cast(), &mut flags)
+            };
+            if got {
+                return Some(Guard {
+                    held: Some((self, flags)),
+                    _not_send: NotThreadSafe,
+                });
+            }
+            // SAFETY: No preconditions.
+            unsafe { bindings::mpstore_cpu_relax() };
+        }
+        context::panicking().then_some(Guard {
+            held: None,
+            _not_send: NotThreadSafe,
+        })
+    }
+}
+
+/// Holds a [`RawLock`], or stands for it on a panicking CPU that could not get it.
+#[must_use = "the lock is released at once when the guard is dropped"]
+pub(crate) struct Guard<'a> {
+    held: Option<(&'a RawLock, usize)>,
+    _not_send: NotThreadSafe,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if let Some((lock, flags)) = self.held {
+            // SAFETY: The lock is initialised by its invariant and was taken by this CPU, which
+            // has not left it since because interrupts are off and the guard is not `Send`.
+            unsafe { bindings::mpstore_raw_spin_unlock_irqrestore(lock.raw.get().cast(), flags) };
+        }
+    }
+}
