@@ -23,7 +23,6 @@
 #include <linux/sysfs.h>
 #include <linux/timekeeping.h>
 #include <linux/tty.h>
-#include <linux/tty_driver.h>
 #include <linux/vmalloc.h>
 
 #include "helpers.h"

@@ -7,9 +7,9 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/preempt.h>
+#include <linux/sched/clock.h>
 #include <linux/spinlock.h>
 #include <linux/tty.h>
-#include <linux/tty_driver.h>
 #include <linux/vmalloc.h>
 
 #include "helpers.h"
@@ -49,11 +49,6 @@ void mpstore_raw_spin_unlock_irqrestore(struct raw_spinlock *lock, unsigned long
 bool mpstore_in_nmi(void)
 {
 	return in_nmi();
-}
-
-void mpstore_wmb(void)
-{
-	wmb();
 }
 
 void mpstore_cpu_relax(void)
@@ -112,6 +107,11 @@ unsigned long mpstore_fregs_return_value(struct ftrace_regs *fregs)
 #else
 	return 0;
 #endif
+}
+
+u64 mpstore_local_clock(void)
+{
+	return local_clock();
 }
 
 const char *mpstore_tty_name(const struct tty_struct *tty)

@@ -21,9 +21,8 @@ unsigned long mpstore_raw_spin_lock_irqsave(struct raw_spinlock *lock);
 bool mpstore_raw_spin_trylock_irqsave(struct raw_spinlock *lock, unsigned long *flags);
 void mpstore_raw_spin_unlock_irqrestore(struct raw_spinlock *lock, unsigned long flags);
 
-/* linux/preempt.h, asm/barrier.h, asm/processor.h */
+/* linux/preempt.h, asm/processor.h */
 bool mpstore_in_nmi(void);
-void mpstore_wmb(void);
 void mpstore_cpu_relax(void);
 
 /* linux/mm.h, linux/io.h, asm/pgtable.h */
@@ -38,7 +37,10 @@ void mpstore_iounmap(void *virt);
 unsigned long mpstore_fregs_argument(struct ftrace_regs *fregs, unsigned int n);
 unsigned long mpstore_fregs_return_value(struct ftrace_regs *fregs);
 
-/* linux/tty.h, linux/tty_driver.h */
+/* linux/sched/clock.h */
+u64 mpstore_local_clock(void);
+
+/* linux/tty.h */
 const char *mpstore_tty_name(const struct tty_struct *tty);
 
 /* linux/fs.h */

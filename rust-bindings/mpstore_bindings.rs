@@ -5,6 +5,7 @@
 //! Only `src/sys` of the module may use this crate: everything else goes
 //! through the safe wrappers there.
 
+#![allow(unknown_lints)]
 #![allow(
     dead_code,
     missing_docs,
@@ -16,7 +17,6 @@
     unused_imports,
     unsafe_op_in_unsafe_fn,
     unnecessary_transmutes,
-    unknown_lints,
     clippy::all,
     clippy::as_underscore,
     clippy::cast_lossless,

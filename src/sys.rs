@@ -7,6 +7,7 @@
 
 pub(crate) mod console;
 pub(crate) mod context;
+pub(crate) mod cpu;
 pub(crate) mod file;
 pub(crate) mod fprobe;
 pub(crate) mod kmsg_dump;
@@ -14,6 +15,7 @@ pub(crate) mod mem;
 pub(crate) mod miscdev;
 pub(crate) mod param;
 pub(crate) mod raw_lock;
+pub(crate) mod staging;
 pub(crate) mod time;
 pub(crate) mod tty;
 pub(crate) mod vfs;

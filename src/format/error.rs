@@ -78,6 +78,13 @@ impl core::error::Error for Error {}
 impl core::error::Error for LayoutError {}
 
 #[cfg(CONFIG_RUST)]
+impl kernel::fmt::Display for LayoutError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(CONFIG_RUST)]
 impl From<LayoutError> for kernel::error::Error {
     fn from(error: LayoutError) -> Self {
         match error {

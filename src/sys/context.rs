@@ -25,6 +25,5 @@ pub(crate) fn in_nmi() -> bool {
 ///
 /// Any context.
 pub(crate) fn write_barrier() {
-    // SAFETY: A barrier has no preconditions.
-    unsafe { bindings::mpstore_wmb() }
+    kernel::sync::barrier::mb(kernel::sync::barrier::Write);
 }

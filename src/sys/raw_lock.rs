@@ -37,7 +37,7 @@ pub(crate) enum Level {
 ///
 /// `raw` is initialised and does not move.
 pub(crate) struct RawLock {
-    raw: Pin<KBox<Opaque<bindings::raw_spinlock_t>>>,
+    raw: Pin<KBox<Opaque<kernel::bindings::raw_spinlock_t>>>,
 }
 
 // SAFETY: A raw spinlock may be taken and released on any CPU.
@@ -49,7 +49,7 @@ impl RawLock {
     /// Makes a lock. May sleep.
     pub(crate) fn new(level: Level) -> Result<Self> {
         let raw = KBox::pin_init(
-            Opaque::ffi_init(|slot: *mut bindings::raw_spinlock_t| {
+            Opaque::ffi_init(|slot: *mut kernel::bindings::raw_spinlock_t| {
                 // SAFETY: `slot` is valid for writes and pinned, hence initialised where it stays.
                 unsafe {
                     bindings::mpstore_raw_spin_lock_init(slot.cast(), level == Level::Outer)

@@ -20,5 +20,5 @@ pub(crate) fn real_ns() -> u64 {
 /// NMI-safe.
 pub(crate) fn log_ns() -> u64 {
     // SAFETY: `local_clock()` has no preconditions.
-    unsafe { bindings::local_clock() }
+    unsafe { bindings::mpstore_local_clock() }
 }

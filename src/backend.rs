@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Backends: what keeps records on a medium that outlives the kernel.
+//!
+//! A backend never names a frontend.
+
+pub(crate) mod mem;
+pub(crate) mod ram;
+
+use crate::record::{
+    Dump,
+    Kind,
+    Kinds,
+    RecordId,
+    RecordInfo, //
+};
+use kernel::prelude::*;
+
+/// In which order backends get a panic's dump: those that can hang come last.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Risk {
+    /// Copies to memory.
+    Memory,
+}
+
+/// How a record reaches a backend.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Context {
+    /// A task, which may wait for a spinlock but not sleep.
+    Task,
+    /// The kernel prints, oopses or panics, maybe in NMI, maybe with other CPUs stopped: no
+    /// allocation, no printing, no lock that is waited for without a bound.
+    Crash,
+}
+
+/// A medium with records.
+///
+/// A backend is made in two steps, so that a load that fails loses nothing: its constructor reads
+/// the medium and checks everything but writes nothing; [`Backend::activate`] then begins a new
+/// log. Before that no record is written to it.
+pub(crate) trait Backend: Send + Sync {
+    /// Directory name, and part of file names.
+    fn name(&self) -> &CStr;
+
+    /// What it takes.
+    fn kinds(&self) -> Kinds;
+
+    /// Highest `enum kmsg_dump_reason` of which it takes dumps; 0 follows
+    /// `printk.always_kmsg_dump`.
+    fn max_reason(&self) -> u32;
+
+    /// Bytes that one dump record holds, zero without [`Kind::Dmesg`].
+    fn record_capacity(&self) -> usize;
+
+    /// When it is called in a panic.
+    fn risk(&self) -> Risk;
+
+    /// Begins to record. What was read before stays readable. One that fails here must refuse
+    /// records. May sleep.
+    fn activate(&self) -> Result;
+
+    /// Keeps a dump, in as many parts as fit. [`Context::Crash`].
+    fn dump(&self, dump: &Dump<'_>) -> Result;
+
+    /// Appends `parts` to a stream as one piece. Not for [`Kind::Dmesg`].
+    fn append(&self, kind: Kind, parts: &[&[u8]], context: Context) -> Result;
+
+    /// Calls `f` for every record that can be read. May sleep.
+    fn records(&self, f: &mut dyn FnMut(&RecordInfo) -> Result) -> Result;
+
+    /// Content of a record; `ESTALE` if another has taken its place. May sleep.
+    fn read(&self, id: &RecordId) -> Result<VVec<u8>>;
+
+    /// Erases that record and nothing else; `ESTALE` if another has taken its place. May sleep.
+    fn erase(&self, id: &RecordId) -> Result;
+}

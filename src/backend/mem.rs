@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Plain memory with the zones of [`Ram`], for tests: it shows what reaches a backend without a
+//! reboot, and can be told to fail.
+
+use crate::{
+    backend::{
+        ram::Ram,
+        Backend,
+        Context,
+        Risk, //
+    },
+    record::{
+        Dump,
+        Kind,
+        Kinds,
+        RecordId,
+        RecordInfo, //
+    },
+    sys::mem::PersistentMem,
+};
+use kernel::{
+    prelude::*,
+    str::CString, //
+};
+use mpstore_format::layout::RamLayout;
+
+/// What a test backend does wrong.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// Nothing.
+    None,
+    /// It can't register.
+    Register,
+    /// It loses every record.
+    Write,
+}
+
+/// Memory that does not outlive the module.
+pub(crate) struct Mem {
+    ram: Ram,
+    fault: Fault,
+}
+
+impl Mem {
+    /// Allocates `size` bytes. May sleep.
+    pub(crate) fn new(
+        name: CString,
+        size: usize,
+        layout: RamLayout,
+        max_reason: u32,
+        fault: Fault,
+    ) -> Result<Self> {
+        if fault == Fault::Register {
+            return Err(EIO);
+        }
+        Ok(Self {
+            ram: Ram::new(name, PersistentMem::heap(size)?, layout, max_reason, true)?,
+            fault,
+        })
+    }
+
+    fn check(&self) -> Result {
+        match self.fault {
+            Fault::Write => Err(EIO),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Backend for Mem {
+    fn name(&self) -> &CStr {
+        self.ram.name()
+    }
+
+    fn kinds(&self) -> Kinds {
+        self.ram.kinds()
+    }
+
+    fn max_reason(&self) -> u32 {
+        self.ram.max_reason()
+    }
+
+    fn record_capacity(&self) -> usize {
+        self.ram.record_capacity()
+    }
+
+    fn risk(&self) -> Risk {
+        self.ram.risk()
+    }
+
+    fn activate(&self) -> Result {
+        self.ram.activate()
+    }
+
+    fn dump(&self, dump: &Dump<'_>) -> Result {
+        self.check()?;
+        self.ram.dump(dump)
+    }
+
+    fn append(&self, kind: Kind, parts: &[&[u8]], context: Context) -> Result {
+        self.check()?;
+        self.ram.append(kind, parts, context)
+    }
+
+    fn records(&self, f: &mut dyn FnMut(&RecordInfo) -> Result) -> Result {
+        self.ram.records(f)
+    }
+
+    fn read(&self, id: &RecordId) -> Result<VVec<u8>> {
+        self.ram.read(id)
+    }
+
+    fn erase(&self, id: &RecordId) -> Result {
+        self.ram.erase(id)
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! RAM that keeps its content over a warm reset, in the byte format of the in-tree ramoops.
+//!
+//! See `Documentation/format-ram.md`. One mapping per region; zones are offsets into it.
+
+mod slots;
+mod stream;
+
+use crate::{
+    backend::{
+        Backend,
+        Context,
+        Risk, //
+    },
+    record::{
+        Dump,
+        Kind,
+        Kinds,
+        RecordId,
+        RecordInfo, //
+    },
+    sys::{
+        context,
+        mem::PersistentMem, //
+    },
+};
+use kernel::{
+    prelude::*,
+    str::CString, //
+};
+use mpstore_format::layout::RamLayout;
+use slots::Slots;
+use stream::Stream;
+
+/// A region with zones.
+///
+/// Nothing but `mem` has to be torn down; it goes last because the others only know offsets.
+pub(crate) struct Ram {
+    name: CString,
+    max_reason: u32,
+    slots: Slots,
+    streams: [Option<Stream>; Kind::COUNT],
+    layout: RamLayout,
+    mem: PersistentMem,
+}
+
+impl Ram {
+    /// Reads what is in the region and changes nothing. `live` shows this kernel's streams, for
+    /// memory in which no earlier one can have left any. May sleep.
+    pub(crate) fn new(
+        name: CString,
+        mem: PersistentMem,
+        layout: RamLayout,
+        max_reason: u32,
+        live: bool,
+    ) -> Result<Self> {
+        let stream = |zone| match zone {
+            Some(zone) => Stream::new(&mem, zone, live).map(Some),
+            None => Ok(None),
+        };
+        let streams = [
+            None,
+            stream(layout.console())?,
+            stream(layout.pmsg())?,
+            stream(layout.tty())?,
+        ];
+        Ok(Self {
+            slots: Slots::new(&mem, &layout)?,
+            streams,
+            name,
+            max_reason,
+            layout,
+            mem,
+        })
+    }
+
+    /// How many dump records there is room for.
+    pub(crate) fn records_max(&self) -> usize {
+        self.layout.dmesg_count()
+    }
+
+    fn stream(&self, kind: Kind) -> Option<&Stream> {
+        self.streams.get(kind.index())?.as_ref()
+    }
+
+    /// Says what was found: nothing of ours is a new region, anything else that is not whole is
+    /// worth a line.
+    fn report(&self) {
+        let streams = || self.streams.iter().flatten();
+        let found = self.slots.found;
+        let ours = found.ours
+            + streams()
+                .filter(|s| !matches!(s.found, Err(mpstore_format::ram::Garbage::Signature(_))))
+                .count();
+        let garbage = found.garbage + streams().filter(|s| s.found.is_err()).count();
+        let records = found.records + streams().filter(|s| s.found == Ok(true)).count();
+        if ours == 0 {
+            pr_info!("{}: new region, formatted\n", &*self.name);
+        } else if garbage > 0 {
+            pr_warn!(
+                "{}: {} of {} zones hold garbage and were reformatted, {} records kept\n",
+                &*self.name,
+                garbage,
+                self.layout.dmesg_count() + streams().count(),
+                records
+            );
+        } else if records > 0 {
+            pr_info!("{}: {} records of earlier kernels\n", &*self.name, records);
+        }
+    }
+}
+
+impl Backend for Ram {
+    fn name(&self) -> &CStr {
+        &self.name
+    }
+
+    fn kinds(&self) -> Kinds {
+        let mut kinds = Kinds::default();
+        if self.layout.dmesg_count() > 0 {
+            kinds = kinds.with(Kind::Dmesg);
+        }
+        for kind in Kind::ALL {
+            if self.stream(kind).is_some() {
+                kinds = kinds.with(kind);
+            }
+        }
+        kinds
+    }
+
+    fn max_reason(&self) -> u32 {
+        self.max_reason
+    }
+
+    fn record_capacity(&self) -> usize {
+        self.layout.dmesg(0).map_or(0, stream::capacity)
+    }
+
+    fn risk(&self) -> Risk {
+        Risk::Memory
+    }
+
+    fn activate(&self) -> Result {
+        self.report();
+        self.slots.activate(&self.mem, &self.layout);
+        for stream in self.streams.iter().flatten() {
+            stream.activate(&self.mem);
+        }
+        context::write_barrier();
+        Ok(())
+    }
+
+    fn dump(&self, dump: &Dump<'_>) -> Result {
+        self.slots.dump(&self.mem, &self.layout, dump)
+    }
+
+    fn append(&self, kind: Kind, parts: &[&[u8]], context: Context) -> Result {
+        self.stream(kind)
+            .ok_or(EINVAL)?
+            .append(&self.mem, parts, context)
+    }
+
+    fn records(&self, f: &mut dyn FnMut(&RecordInfo) -> Result) -> Result {
+        self.slots.records(&self.mem, &self.layout, f)?;
+        for kind in Kind::ALL {
+            let size = self.stream(kind).map_or(0, Stream::size);
+            if size > 0 {
+                f(&RecordInfo {
+                    id: RecordId {
+                        kind,
+                        id: 0,
+                        cookie: 0,
+                    },
+                    size,
+                    stamp: None,
+                    compressed: false,
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, id: &RecordId) -> Result<VVec<u8>> {
+        match id.kind {
+            Kind::Dmesg => self.slots.read(&self.mem, &self.layout, id),
+            kind => self.stream(kind).ok_or(ESTALE)?.read(&self.mem),
+        }
+    }
+
+    fn erase(&self, id: &RecordId) -> Result {
+        match id.kind {
+            Kind::Dmesg => self.slots.erase(&self.mem, &self.layout, id),
+            kind => self.stream(kind).ok_or(ESTALE)?.erase(&self.mem),
+        }
+    }
+}

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Frontends: what catches what the machine says.
+//!
+//! A frontend knows the dispatcher, never a backend. It starts when it is made and stops when it is
+//! dropped.
+
+pub(crate) mod console;
+pub(crate) mod dmesg;
+pub(crate) mod pmsg;
+pub(crate) mod tty;

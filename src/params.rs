@@ -1,0 +1,602 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Every parameter: name, default, meaning and validation.
+//!
+//! One table serves `insmod`, `modprobe`, the kernel command line (`mpstore.<name>=`), sysfs and
+//! the test that compares it with the documentation. Parameters are named as those of ramoops and
+//! pstore where they mean the same thing.
+
+use crate::{
+    backend::mem::Fault,
+    dispatch::BACKENDS_MAX,
+    sys::{
+        cpu,
+        file,
+        param::{
+            Param,
+            MAX, //
+        }, //
+    },
+    shared::SharedText,
+};
+use kernel::{
+    prelude::*,
+    str::{
+        BStr,
+        CString, //
+    },
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
+};
+use mpstore_format::layout::RamSizes;
+
+/// The table. `$define` gets one entry per parameter; see [`crate::define_params`].
+#[macro_export]
+macro_rules! params_table {
+    ($define:path) => {
+        $define! {
+            mem_address: list, 0o400, "", None,
+                "Physical addresses of the RAM regions, one backend each; an empty element leaves \
+                 the place to mem_name";
+            mem_name: list, 0o400, "", None,
+                "Names of reserve_mem= regions, by place like mem_address";
+            mem_size: list, 0o400, "", None,
+                "Sizes of the regions in bytes; default with mem_name is the whole reservation";
+            name: list, 0o400, "", None,
+                "Names of the regions' directories; default ramoops, ramoops1, ...";
+            record_size: list, 0o400, "4096", None,
+                "Size of each dmesg record in bytes, rounded down to a power of two";
+            console_size: list, 0o400, "4096", None,
+                "Size of the console zone in bytes, rounded down to a power of two, 0 for none";
+            ftrace_size: list, 0o400, "4096", None,
+                "Size kept free for the in-tree ftrace zones in bytes, 0 for none";
+            pmsg_size: list, 0o400, "4096", None,
+                "Size of the pmsg zone in bytes, rounded down to a power of two, 0 for none";
+            tty_size: list, 0o400, "4096", None,
+                "Size of the tty zone in bytes, at the end of the region, 0 for none";
+            max_reason: list, 0o400, "-1", None,
+                "Highest reason of which dumps are kept: 1 panic, 2 oops (default, -1), \
+                 3 emergency, 4 shutdown, 0 as printk.always_kmsg_dump";
+            kmsg_bytes: uint, 0o400, "10240", None,
+                "Bytes of the kernel log that a dump keeps, in whole records";
+            tty: bool, 0o600, "Y", Some($crate::params::set_tty),
+                "Whether terminal output is recorded";
+            tty_names: list, 0o600, "*,!pts*,!ptm*", Some($crate::params::set_tty_names),
+                "Which terminals are recorded: patterns with * and ?, ! excludes, the last match \
+                 counts";
+            tty_raw: bool, 0o600, "N", Some($crate::params::set_tty_raw),
+                "Record terminal output as it is, without time and name of the terminal";
+            strict: bool, 0o400, "N", None,
+                "Fail the load if any backend or frontend can't start";
+            test_mem: uint, 0o400, "0", None,
+                "Number of plain-memory backends mem0, mem1, ..., for tests";
+            test_mem_size: uint, 0o400, "65536", None,
+                "Size of each of them in bytes";
+            test_mem_fault: list, 0o400, "", None,
+                "What each of them does wrong: none, register, write";
+        }
+    };
+}
+
+/// The parameters themselves.
+mod table {
+    params_table!(crate::define_params);
+}
+
+/// What the tty frontend looks at for every write; changes at run time.
+pub(crate) struct TtySettings {
+    /// Whether anything is recorded.
+    pub(crate) enabled: Atomic<bool>,
+    /// Whether lines go without time and name.
+    pub(crate) raw: Atomic<bool>,
+    /// Patterns of names.
+    pub(crate) names: SharedText,
+}
+
+/// The settings in force.
+pub(crate) static TTY: TtySettings = TtySettings {
+    enabled: Atomic::new(true),
+    raw: Atomic::new(false),
+    names: SharedText::new(),
+};
+
+fn parse_bool(value: &[u8]) -> Option<bool> {
+    match value {
+        b"1" | b"y" | b"Y" | b"on" | b"t" | b"T" => Some(true),
+        b"0" | b"n" | b"N" | b"off" | b"f" | b"F" => Some(false),
+        _ => None,
+    }
+}
+
+fn refuse<T>(param: &str, value: &[u8], right: &str) -> Result<T> {
+    pr_err!("{}={}: {}\n", param, BStr::from_bytes(value), right);
+    Err(EINVAL)
+}
+
+fn set_bool(name: &str, value: &[u8], to: &Atomic<bool>) -> Result {
+    match parse_bool(value) {
+        Some(on) => {
+            to.store(on, Relaxed);
+            Ok(())
+        }
+        None => refuse(name, value, "give Y or N"),
+    }
+}
+
+/// Hook of the parameter `tty`.
+pub(crate) fn set_tty(value: &[u8]) -> Result {
+    set_bool("tty", value, &TTY.enabled)
+}
+
+/// Hook of the parameter `tty_raw`.
+pub(crate) fn set_tty_raw(value: &[u8]) -> Result {
+    set_bool("tty_raw", value, &TTY.raw)
+}
+
+/// Hook of the parameter `tty_names`.
+pub(crate) fn set_tty_names(value: &[u8]) -> Result {
+    let good = |b: &u8| b.is_ascii_graphic();
+    if value.iter().all(good) && TTY.names.set(value) {
+        Ok(())
+    } else {
+        refuse("tty_names", value, "give patterns with commas between, no blanks")
+    }
+}
+
+/// Where a RAM region is.
+pub(crate) enum Place {
+    /// At a physical address.
+    Address(u64),
+    /// A `reserve_mem=` region.
+    Name(CString),
+}
+
+/// One RAM region as configured.
+pub(crate) struct RegionConfig {
+    /// Directory name.
+    pub(crate) name: CString,
+    /// Where.
+    pub(crate) place: Place,
+    /// Bytes, if given.
+    pub(crate) size: Option<usize>,
+    /// Zones; `mem_size` is not filled in yet.
+    pub(crate) sizes: RamSizes,
+    /// See the parameter.
+    pub(crate) max_reason: u32,
+}
+
+/// One plain-memory backend as configured.
+pub(crate) struct MemConfig {
+    /// Directory name.
+    pub(crate) name: CString,
+    /// Zones and size.
+    pub(crate) sizes: RamSizes,
+    /// See the parameter.
+    pub(crate) max_reason: u32,
+    /// What it does wrong.
+    pub(crate) fault: Fault,
+}
+
+/// The whole configuration, checked as far as it can be without looking at the machine.
+pub(crate) struct Config {
+    /// RAM regions.
+    pub(crate) regions: KVec<RegionConfig>,
+    /// Plain-memory backends.
+    pub(crate) mems: KVec<MemConfig>,
+    /// See the parameter.
+    pub(crate) kmsg_bytes: usize,
+    /// See the parameter.
+    pub(crate) strict: bool,
+}
+
+/// A parameter's value, copied out.
+struct Value {
+    name: &'static str,
+    text: KBox<[u8; MAX]>,
+    len: usize,
+}
+
+impl Value {
+    fn of(name: &'static str, param: &Param) -> Result<Self> {
+        let (text, len) = param.value();
+        Ok(Self {
+            name,
+            text: KBox::new(text, GFP_KERNEL)?,
+            len,
+        })
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.text.get(..self.len).unwrap_or(&[])
+    }
+
+    /// How many elements it has; an empty value has none.
+    fn len(&self) -> usize {
+        match self.as_bytes() {
+            [] => 0,
+            text => text.split(|b| *b == b',').count(),
+        }
+    }
+
+    fn item(&self, index: usize) -> &[u8] {
+        self.as_bytes()
+            .split(|b| *b == b',')
+            .nth(index)
+            .unwrap_or(&[])
+    }
+
+    /// The element for backend `index` of `count`, where one element stands for all.
+    fn shared(&self, index: usize, count: usize) -> Result<&[u8]> {
+        match self.len() {
+            0 => Ok(&[]),
+            1 => Ok(self.item(0)),
+            n if n == count => Ok(self.item(index)),
+            n => {
+                pr_err!(
+                    "{}={}: {} values for {} regions; give one for all or one for each\n",
+                    self.name,
+                    BStr::from_bytes(self.as_bytes()),
+                    n,
+                    count
+                );
+                Err(EINVAL)
+            }
+        }
+    }
+
+    fn size(&self, text: &[u8]) -> Result<usize> {
+        parse_number(text)
+            .and_then(|n| usize::try_from(n).ok())
+            .map_or_else(
+                || {
+                    refuse(
+                        self.name,
+                        text,
+                        "not a number of bytes; give it in decimal or as 0x..., with K, M or G \
+                         behind it if you like",
+                    )
+                },
+                Ok,
+            )
+    }
+}
+
+/// A number as `memparse()` takes it: decimal, `0x` or with a suffix K, M, G.
+fn parse_number(text: &[u8]) -> Option<u64> {
+    let (digits, shift) = match text.split_last()? {
+        (b'K' | b'k', rest) => (rest, 10),
+        (b'M' | b'm', rest) => (rest, 20),
+        (b'G' | b'g', rest) => (rest, 30),
+        _ => (text, 0),
+    };
+    let (digits, radix) = match digits.strip_prefix(b"0x").or(digits.strip_prefix(b"0X")) {
+        Some(rest) => (rest, 16),
+        None => (digits, 10),
+    };
+    if digits.is_empty() {
+        return None;
+    }
+    let mut n = 0u64;
+    for b in digits {
+        let digit = char::from(*b).to_digit(radix)?;
+        n = n
+            .checked_mul(u64::from(radix))?
+            .checked_add(u64::from(digit))?;
+    }
+    n.checked_mul(1 << shift)
+}
+
+fn max_reason(value: &Value, text: &[u8]) -> Result<u32> {
+    match text {
+        b"" | b"-1" => Ok(2),
+        [digit @ b'0'..=b'4'] => Ok(u32::from(digit - b'0')),
+        _ => refuse(value.name, text, "give 0 to 4, or -1 for the default"),
+    }
+}
+
+fn backend_name(text: &[u8]) -> Result<CString> {
+    let good = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+    if text.is_empty() || text.len() > 15 || !text.iter().all(good) {
+        return refuse(
+            "name",
+            text,
+            "give 1 to 15 letters, digits and underscores",
+        );
+    }
+    Ok(CString::try_from_fmt(fmt!("{}", BStr::from_bytes(text)))?)
+}
+
+/// Sets what stands on the kernel command line as `mpstore.<name>=` and was not given to `insmod`.
+///
+/// `modprobe` passes these itself; then they are given already.
+fn from_command_line() -> Result {
+    let mut text = VVec::from_elem(0u8, 4096, GFP_KERNEL)?;
+    let Ok(len) = file::read(c"/proc/cmdline", &mut text) else {
+        // No /proc (yet): `insmod`'s own parameters are all there is.
+        return Ok(());
+    };
+    let line = text.get(..len).unwrap_or(&[]).trim_ascii();
+    let mut quoted = false;
+    let words = line.split(|b| {
+        quoted ^= *b == b'"';
+        !quoted && b.is_ascii_whitespace()
+    });
+    // Of several the last one counts, as everywhere on the command line.
+    for word in words {
+        let word = word.strip_prefix(b"\"").unwrap_or(word);
+        let Some(rest) = word.strip_prefix(b"mpstore.") else {
+            continue;
+        };
+        let (key, value) = match rest.iter().position(|b| *b == b'=') {
+            Some(at) => rest.split_at(at),
+            None => (rest, &[][..]),
+        };
+        let value = value.strip_prefix(b"=").unwrap_or(value);
+        let value = value.strip_prefix(b"\"").unwrap_or(value);
+        let value = value.strip_suffix(b"\"").unwrap_or(value);
+        let same = |name: &str| {
+            name.len() == key.len()
+                && name
+                    .bytes()
+                    .zip(key)
+                    .all(|(a, b)| a == if *b == b'-' { b'_' } else { *b })
+        };
+        match table::ALL.iter().find(|(name, _)| same(name)) {
+            Some((_, param)) if param.given() => {}
+            Some((name, param)) => {
+                if param.store(value).is_err() {
+                    return refuse(name, value, "too long");
+                }
+            }
+            None => pr_warn!(
+                "mpstore.{} on the kernel command line: unknown parameter, ignored\n",
+                BStr::from_bytes(key)
+            ),
+        }
+    }
+    Ok(())
+}
+
+fn boolean(name: &'static str, param: &Param) -> Result<bool> {
+    let value = Value::of(name, param)?;
+    match parse_bool(value.as_bytes()) {
+        Some(on) => Ok(on),
+        None => refuse(name, value.as_bytes(), "give Y or N"),
+    }
+}
+
+fn number(name: &'static str, param: &Param, most: usize, right: &str) -> Result<usize> {
+    let value = Value::of(name, param)?;
+    match parse_number(value.as_bytes()).and_then(|n| usize::try_from(n).ok()) {
+        Some(n) if n <= most => Ok(n),
+        _ => refuse(name, value.as_bytes(), right),
+    }
+}
+
+/// The parameters that describe zones, for one backend each.
+struct ZoneValues {
+    record: Value,
+    console: Value,
+    ftrace: Value,
+    pmsg: Value,
+    tty: Value,
+    max_reason: Value,
+}
+
+impl ZoneValues {
+    fn read() -> Result<Self> {
+        Ok(Self {
+            record: Value::of("record_size", &table::record_size)?,
+            console: Value::of("console_size", &table::console_size)?,
+            ftrace: Value::of("ftrace_size", &table::ftrace_size)?,
+            pmsg: Value::of("pmsg_size", &table::pmsg_size)?,
+            tty: Value::of("tty_size", &table::tty_size)?,
+            max_reason: Value::of("max_reason", &table::max_reason)?,
+        })
+    }
+
+    fn sizes(&self, index: usize, count: usize, mem_size: usize) -> Result<RamSizes> {
+        let size = |value: &Value| value.size(value.shared(index, count)?);
+        Ok(RamSizes {
+            mem_size,
+            record_size: size(&self.record)?,
+            console_size: size(&self.console)?,
+            ftrace_size: size(&self.ftrace)?,
+            pmsg_size: size(&self.pmsg)?,
+            tty_size: size(&self.tty)?,
+            // In-tree code makes one for each possible CPU.
+            ftrace_zones: cpu::possible_ids(),
+            ecc_size: 0,
+        }
+        .rounded())
+    }
+
+    fn max_reason(&self, index: usize, count: usize) -> Result<u32> {
+        max_reason(&self.max_reason, self.max_reason.shared(index, count)?)
+    }
+}
+
+impl Config {
+    /// Reads and checks all parameters. May sleep. A wrong one is reported in one line.
+    pub(crate) fn read() -> Result<Self> {
+        from_command_line()?;
+        for (name, param, hook) in [
+            ("tty", &table::tty, set_tty as fn(&[u8]) -> Result),
+            ("tty_raw", &table::tty_raw, set_tty_raw),
+            ("tty_names", &table::tty_names, set_tty_names),
+        ] {
+            hook(Value::of(name, param)?.as_bytes())?;
+        }
+        let zones = ZoneValues::read()?;
+        Ok(Self {
+            regions: Self::regions(&zones)?,
+            mems: Self::mems(&zones)?,
+            kmsg_bytes: number(
+                "kmsg_bytes",
+                &table::kmsg_bytes,
+                16 << 20,
+                "give a number of bytes up to 16M",
+            )?,
+            strict: boolean("strict", &table::strict)?,
+        })
+    }
+
+    fn regions(zones: &ZoneValues) -> Result<KVec<RegionConfig>> {
+        let address = Value::of("mem_address", &table::mem_address)?;
+        let label = Value::of("mem_name", &table::mem_name)?;
+        let size = Value::of("mem_size", &table::mem_size)?;
+        let name = Value::of("name", &table::name)?;
+        let count = address.len().max(label.len());
+        if count > BACKENDS_MAX {
+            return refuse(
+                "mem_address",
+                address.as_bytes(),
+                "give at most 32 regions",
+            );
+        }
+        let mut regions = KVec::<RegionConfig>::with_capacity(count, GFP_KERNEL)?;
+        for index in 0..count {
+            let place = match (address.item(index), label.item(index)) {
+                (b"", b"") => {
+                    return refuse(
+                        "mem_address",
+                        address.as_bytes(),
+                        "an element is empty here and in mem_name; give one of them",
+                    )
+                }
+                (b"", label) => {
+                    Place::Name(CString::try_from_fmt(fmt!("{}", BStr::from_bytes(label)))?)
+                }
+                (text, b"") => match parse_number(text) {
+                    Some(address) => Place::Address(address),
+                    None => {
+                        return refuse(
+                            "mem_address",
+                            text,
+                            "not a physical address; give it as 0x... or in decimal",
+                        )
+                    }
+                },
+                (text, _) => {
+                    return refuse(
+                        "mem_address",
+                        text,
+                        "mem_name gives the same region; leave one of the two empty there",
+                    )
+                }
+            };
+            let mem_size = match size.shared(index, count)? {
+                b"" => None,
+                text => Some(size.size(text)?),
+            };
+            let dir = match (name.len(), index) {
+                (0, 0) => CString::try_from_fmt(fmt!("ramoops"))?,
+                (0, _) => CString::try_from_fmt(fmt!("ramoops{}", index))?,
+                _ => backend_name(name.item(index))?,
+            };
+            if regions.iter().any(|r| *r.name == *dir) {
+                return refuse("name", dir.to_bytes(), "given twice; directories need their own");
+            }
+            regions.push(
+                RegionConfig {
+                    name: dir,
+                    place,
+                    size: mem_size,
+                    sizes: zones.sizes(index, count, 0)?,
+                    max_reason: zones.max_reason(index, count)?,
+                },
+                GFP_KERNEL,
+            )?;
+        }
+        Ok(regions)
+    }
+
+    fn mems(zones: &ZoneValues) -> Result<KVec<MemConfig>> {
+        let count = number("test_mem", &table::test_mem, BACKENDS_MAX, "give 0 to 32")?;
+        let size = number(
+            "test_mem_size",
+            &table::test_mem_size,
+            64 << 20,
+            "give a number of bytes up to 64M",
+        )?;
+        let faults = Value::of("test_mem_fault", &table::test_mem_fault)?;
+        let mut mems = KVec::with_capacity(count, GFP_KERNEL)?;
+        for index in 0..count {
+            let fault = match faults.item(index) {
+                b"" | b"none" => Fault::None,
+                b"register" => Fault::Register,
+                b"write" => Fault::Write,
+                text => {
+                    return refuse("test_mem_fault", text, "give none, register or write")
+                }
+            };
+            mems.push(
+                MemConfig {
+                    name: CString::try_from_fmt(fmt!("mem{}", index))?,
+                    sizes: zones.sizes(index, count, size)?,
+                    max_reason: zones.max_reason(index, count)?,
+                    fault,
+                },
+                GFP_KERNEL,
+            )?;
+        }
+        Ok(mems)
+    }
+}
+
+/// Values in force, to be shown in sysfs instead of what was asked for: a list each, in the order
+/// of the regions.
+#[derive(Default)]
+pub(crate) struct Effective {
+    lists: [KVec<u8>; 9],
+}
+
+impl Effective {
+    fn params() -> [&'static Param; 9] {
+        [
+            &table::name,
+            &table::mem_address,
+            &table::mem_size,
+            &table::record_size,
+            &table::console_size,
+            &table::ftrace_size,
+            &table::pmsg_size,
+            &table::tty_size,
+            &table::max_reason,
+        ]
+    }
+
+    /// Adds a region that is in use at `address`.
+    pub(crate) fn add(&mut self, region: &RegionConfig, address: u64, sizes: &RamSizes) -> Result {
+        let values = [
+            CString::try_from_fmt(fmt!("{}", &*region.name))?,
+            CString::try_from_fmt(fmt!("{:#x}", address))?,
+            CString::try_from_fmt(fmt!("{:#x}", sizes.mem_size))?,
+            CString::try_from_fmt(fmt!("{}", sizes.record_size))?,
+            CString::try_from_fmt(fmt!("{}", sizes.console_size))?,
+            CString::try_from_fmt(fmt!("{}", sizes.ftrace_size))?,
+            CString::try_from_fmt(fmt!("{}", sizes.pmsg_size))?,
+            CString::try_from_fmt(fmt!("{}", sizes.tty_size))?,
+            CString::try_from_fmt(fmt!("{}", region.max_reason))?,
+        ];
+        for (list, value) in self.lists.iter_mut().zip(values) {
+            if !list.is_empty() {
+                list.push(b',', GFP_KERNEL)?;
+            }
+            list.extend_from_slice(value.to_bytes(), GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    /// Shows them.
+    pub(crate) fn publish(&self) -> Result {
+        for (list, param) in self.lists.iter().zip(Self::params()) {
+            if !list.is_empty() {
+                param.store(list)?;
+            }
+        }
+        Ok(())
+    }
+}

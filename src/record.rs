@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The vocabulary that frontends, backends, dispatcher and filesystem share.
+
+pub(crate) use mpstore_format::{
+    record::Stamp,
+    text::Reason, //
+};
+
+/// What a record is made of; decides which backends take it and how its file is called.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The kernel log, when the kernel oopses, panics or goes down.
+    Dmesg,
+    /// What the kernel printed to its consoles.
+    Console,
+    /// What user space wrote to `/dev/pmsg0`.
+    Pmsg,
+    /// What was written to terminals.
+    Tty,
+}
+
+impl Kind {
+    /// Every kind, in the order of [`Self::index`].
+    pub(crate) const ALL: [Self; 4] = [Self::Dmesg, Self::Console, Self::Pmsg, Self::Tty];
+
+    /// How many kinds there are.
+    pub(crate) const COUNT: usize = Self::ALL.len();
+
+    /// First part of a file name, as in-tree.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Dmesg => "dmesg",
+            Self::Console => "console",
+            Self::Pmsg => "pmsg",
+            Self::Tty => "tty",
+        }
+    }
+
+    /// Place in tables by kind.
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Dmesg => 0,
+            Self::Console => 1,
+            Self::Pmsg => 2,
+            Self::Tty => 3,
+        }
+    }
+}
+
+/// A set of kinds.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Kinds(u8);
+
+impl Kinds {
+    /// This set and `kind`.
+    pub(crate) const fn with(self, kind: Kind) -> Self {
+        Self(self.0 | 1 << kind.index())
+    }
+
+    /// Whether `kind` is in it.
+    pub(crate) const fn has(self, kind: Kind) -> bool {
+        self.0 & 1 << kind.index() != 0
+    }
+}
+
+/// The kernel log at one moment, formatted once for all backends.
+pub(crate) struct Dump<'a> {
+    /// Why.
+    pub(crate) reason: Reason,
+    /// Number of this dump since the module was loaded, from 1.
+    pub(crate) count: u64,
+    /// When.
+    pub(crate) stamp: Stamp,
+    /// The newest part of the log: whole lines, oldest first.
+    pub(crate) text: &'a [u8],
+    /// How many bytes of text a backend stops after, in whole records.
+    pub(crate) limit: usize,
+}
+
+/// Names one record of a backend.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RecordId {
+    /// What it is made of.
+    pub(crate) kind: Kind,
+    /// Number among the backend's records of that kind.
+    pub(crate) id: u64,
+    /// Tells it from another record that took its place; means nothing to others.
+    pub(crate) cookie: u64,
+}
+
+/// What is known of a record without reading it.
+#[derive(Clone, Copy)]
+pub(crate) struct RecordInfo {
+    /// Its name.
+    pub(crate) id: RecordId,
+    /// Bytes of content.
+    pub(crate) size: usize,
+    /// When it was made, if the medium tells.
+    pub(crate) stamp: Option<Stamp>,
+    /// Whether the content is still compressed.
+    pub(crate) compressed: bool,
+}

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Makes backends from the configuration.
+//!
+//! Nothing is written to a medium here. One that can't be made is one line in the log and leaves
+//! the others alone.
+
+use crate::{
+    backend::{
+        mem::Mem,
+        ram::Ram,
+        Backend, //
+    },
+    params::{
+        Config,
+        Effective,
+        MemConfig,
+        Place,
+        RegionConfig, //
+    },
+    sys::mem::{
+        self,
+        PersistentMem, //
+    },
+};
+use kernel::{
+    prelude::*,
+    str::CString, //
+};
+use mpstore_format::layout::{
+    RamLayout,
+    RamSizes, //
+};
+
+/// Where regions in use lie, so that none is used twice.
+type Taken = KVec<(u64, u64)>;
+
+/// What became of the configuration.
+pub(crate) struct Made {
+    /// The backends, not yet active.
+    pub(crate) backends: KVec<KBox<dyn Backend>>,
+    /// What is in force.
+    pub(crate) effective: Effective,
+    /// Error of the first backend that could not be made.
+    pub(crate) failed: Option<Error>,
+}
+
+/// Makes all backends. May sleep.
+pub(crate) fn make(config: &Config) -> Result<Made> {
+    let mut made = Made {
+        backends: KVec::new(),
+        effective: Effective::default(),
+        failed: None,
+    };
+    let mut taken = Taken::new();
+    for region in &config.regions {
+        match ram(region, &mut taken, &mut made.effective) {
+            Ok(backend) => made
+                .backends
+                .push(KBox::new(backend, GFP_KERNEL)?, GFP_KERNEL)?,
+            Err(e) => made.failed = made.failed.or(Some(e)),
+        }
+    }
+    for config in &config.mems {
+        match plain(config) {
+            Ok(backend) => made
+                .backends
+                .push(KBox::new(backend, GFP_KERNEL)?, GFP_KERNEL)?,
+            Err(e) => made.failed = made.failed.or(Some(e)),
+        }
+    }
+    Ok(made)
+}
+
+/// Zones that fit, or a line that says what does not.
+fn layout(name: &CStr, sizes: &RamSizes) -> Result<RamLayout> {
+    RamLayout::new(sizes).map_err(|e| {
+        pr_err!("{}: {}\n", name, e);
+        Error::from(e)
+    })
+}
+
+fn ram(region: &RegionConfig, taken: &mut Taken, effective: &mut Effective) -> Result<Ram> {
+    let name = &*region.name;
+    let (address, size, owned) = match &region.place {
+        Place::Address(address) => match region.size {
+            Some(size) if size > 0 => (*address, size, false),
+            _ => {
+                pr_err!(
+                    "{}: mem_address={:#x}: mem_size is missing; give the region's size in bytes\n",
+                    name,
+                    address
+                );
+                return Err(EINVAL);
+            }
+        },
+        Place::Name(label) => match mem::reserved_by_name(label) {
+            Some((address, most)) => {
+                let size = region.size.unwrap_or(most);
+                if size == 0 || size > most {
+                    pr_err!(
+                        "{}: mem_size={:#x}: reserve_mem region '{}' has {:#x} bytes; give no more\n",
+                        name,
+                        size,
+                        &**label,
+                        most
+                    );
+                    return Err(EINVAL);
+                }
+                (address, size, true)
+            }
+            None => {
+                pr_err!(
+                    "{}: mem_name={}: no such region; add reserve_mem=SIZE:ALIGN:{} to the kernel \
+                     command line\n",
+                    name,
+                    &**label,
+                    &**label
+                );
+                return Err(ENOENT);
+            }
+        },
+    };
+    let sizes = RamSizes {
+        mem_size: size,
+        ..region.sizes
+    };
+    let layout = layout(name, &sizes)?;
+    let end = u64::try_from(size)
+        .ok()
+        .and_then(|size| address.checked_add(size))
+        .unwrap_or(u64::MAX);
+    if let Some((from, to)) = taken
+        .iter()
+        .find(|(from, to)| address < *to && *from < end)
+    {
+        pr_err!(
+            "{}: mem_address={:#x}: overlaps the region at {:#x}-{:#x}; give each its own\n",
+            name,
+            address,
+            from,
+            to - 1
+        );
+        return Err(EBUSY);
+    }
+    let mem = PersistentMem::map(address, size, owned).map_err(|e| {
+        pr_err!(
+            "{}: mem_address={:#x} mem_size={:#x}: {}\n",
+            name,
+            address,
+            size,
+            e.remedy()
+        );
+        e.errno()
+    })?;
+    let backend = Ram::new(
+        CString::try_from(name)?,
+        mem,
+        layout,
+        region.max_reason,
+        false,
+    )?;
+    taken.push((address, end), GFP_KERNEL)?;
+    effective.add(region, address, &sizes)?;
+    pr_info!(
+        "{}: {:#x} bytes at {:#x}, {} dmesg records of {} bytes\n",
+        name,
+        size,
+        address,
+        backend.records_max(),
+        backend.record_capacity()
+    );
+    Ok(backend)
+}
+
+fn plain(config: &MemConfig) -> Result<Mem> {
+    let layout = layout(&config.name, &config.sizes)?;
+    Mem::new(
+        CString::try_from(&*config.name)?,
+        config.sizes.mem_size,
+        layout,
+        config.max_reason,
+        config.fault,
+    )
+    .inspect_err(|e| pr_err!("{}: can't register: {:?}\n", &*config.name, e))
+}

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that outlives the kernel: finding, mapping and copying it.
+//!
+//! C headers: [`include/linux/io.h`](srctree/include/linux/io.h),
+//! [`include/linux/ioport.h`](srctree/include/linux/ioport.h),
+//! [`include/linux/vmalloc.h`](srctree/include/linux/vmalloc.h)
+
+use core::ptr::NonNull;
+use kernel::{
+    ffi::c_void,
+    prelude::*,
+    str::CStr, //
+};
+use mpstore_bindings as bindings;
+
+const PAGE_SIZE: u64 = bindings::MPSTORE_PAGE_SIZE;
+
+/// Why a region can't be used.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RegionError {
+    /// Part of it is memory that the kernel uses.
+    SystemRam,
+    /// It ends beyond what the CPU can address, or wraps.
+    Address,
+    /// A driver or another user of this module has it.
+    Busy,
+    /// The kernel would not map it.
+    Map,
+    /// Nothing answers there.
+    NoMemory,
+    /// Out of memory for the mapping's bookkeeping.
+    Alloc,
+}
+
+impl RegionError {
+    /// What is wrong and what would be right, for the log.
+    pub(crate) fn remedy(self) -> &'static str {
+        match self {
+            Self::SystemRam => {
+                "it is memory in use by the kernel; reserve it with memmap=SIZE$ADDRESS, or use \
+                 reserve_mem= and mem_name="
+            }
+            Self::Address => "it ends beyond the physical address space of this machine",
+            Self::Busy => "a driver has claimed it already (see /proc/iomem)",
+            Self::Map => "the kernel can't map it",
+            Self::NoMemory => "no memory answers there; take a range of RAM from the memory map",
+            Self::Alloc => "out of memory while mapping it",
+        }
+    }
+
+    /// The errno that goes with it.
+    pub(crate) fn errno(self) -> Error {
+        match self {
+            Self::SystemRam | Self::Address => EINVAL,
+            Self::Busy => EBUSY,
+            Self::NoMemory => ENODEV,
+            Self::Map | Self::Alloc => ENOMEM,
+        }
+    }
+}
+
+/// Address and size in bytes of the region that `reserve_mem=` made under `name`. May sleep.
+pub(crate) fn reserved_by_name(name: &CStr) -> Option<(u64, usize)> {
+    let (mut start, mut size) = (0, 0);
+    // SAFETY: `name` is NUL-terminated, the others are valid for writes.
+    let found = unsafe {
+        bindings::reserve_mem_find_by_name(name.as_char_ptr(), &mut start, &mut size)
+    };
+    (found != 0).then_some((start, usize::try_from(size).ok()?))
+}
+
+enum Kind {
+    /// Pages that the kernel knows, mapped again write-combining.
+    Vmap(NonNull<c_void>),
+    /// Memory without pages, mapped as device memory; the resource is claimed.
+    Io { start: u64 },
+    /// Ordinary kernel memory, which does not outlive anything. Kept by `VVec`.
+    Heap(VVec<u8>),
+}
+
+/// A mapped range of bytes that others (hardware, an earlier kernel) may have written.
+///
+/// All access is by copy and checked against the length; what lies outside reads as zero and is
+/// not written.
+///
+/// # Invariants
+///
+/// `virt` is valid for reads and writes of `len` bytes until the value is dropped.
+pub(crate) struct PersistentMem {
+    virt: NonNull<u8>,
+    len: usize,
+    kind: Kind,
+}
+
+// SAFETY: The mapping belongs to no thread.
+unsafe impl Send for PersistentMem {}
+// SAFETY: Concurrent copies may tear but touch only the mapped bytes, to which no reference is
+// ever made.
+unsafe impl Sync for PersistentMem {}
+
+impl PersistentMem {
+    /// Maps `len` bytes at the physical address `start`, write-combining. Writes nothing, except
+    /// that a region that reads as all ones is probed for memory with one word, put back after.
+    ///
+    /// `owned` says that the caller was given the range (`reserve_mem=`), so that it may lie in
+    /// System RAM. May sleep.
+    pub(crate) fn map(start: u64, len: usize, owned: bool) -> Result<Self, RegionError> {
+        let last = u64::try_from(len)
+            .ok()
+            .and_then(|len| len.checked_sub(1))
+            .and_then(|l| start.checked_add(l))
+            .ok_or(RegionError::Address)?;
+        // SAFETY: Looks at CPU data only.
+        if !unsafe { bindings::mpstore_phys_addr_fits(last) } {
+            return Err(RegionError::Address);
+        }
+        if !owned && Self::is_system_ram(start, len) {
+            return Err(RegionError::SystemRam);
+        }
+        // SAFETY: Any frame number may be asked about.
+        let known = unsafe {
+            bindings::mpstore_pfn_valid((start / PAGE_SIZE) as usize)
+                && bindings::mpstore_pfn_valid((last / PAGE_SIZE) as usize)
+        };
+        let mem = if known {
+            Self::vmap(start, last, len)?
+        } else {
+            Self::ioremap(start, len)?
+        };
+        if !mem.answers() {
+            return Err(RegionError::NoMemory);
+        }
+        Ok(mem)
+    }
+
+    /// Ordinary zeroed memory, for tests. May sleep.
+    pub(crate) fn heap(len: usize) -> Result<Self> {
+        let mut mem = VVec::from_elem(0u8, len, GFP_KERNEL)?;
+        let virt = NonNull::new(mem.as_mut_ptr()).ok_or(ENOMEM)?;
+        // INVARIANT: The vector is never resized and lives as long as the value.
+        Ok(Self {
+            virt,
+            len,
+            kind: Kind::Heap(mem),
+        })
+    }
+
+    fn is_system_ram(start: u64, len: usize) -> bool {
+        // SAFETY: Only looks at the resource tree, under its lock.
+        let hit = unsafe {
+            bindings::region_intersects(
+                start,
+                len,
+                kernel::bindings::IORESOURCE_SYSTEM_RAM as usize,
+                bindings::IORES_DESC_NONE as usize,
+            )
+        };
+        // CAST: An enum of C, small either way.
+        hit as u32 != bindings::REGION_DISJOINT as u32
+    }
+
+    fn vmap(start: u64, last: u64, len: usize) -> Result<Self, RegionError> {
+        let (first, last) = (start / PAGE_SIZE, last / PAGE_SIZE);
+        let mut pages = VVec::new();
+        for pfn in first..=last {
+            // SAFETY: Both ends are valid frames, and a region between them is one e820 or
+            // reserve_mem range of the same kind.
+            let page = unsafe { bindings::mpstore_pfn_to_page(pfn as usize) };
+            pages
+                .push(page, GFP_KERNEL)
+                .map_err(|_| RegionError::Alloc)?;
+        }
+        let count = u32::try_from(pages.len()).map_err(|_| RegionError::Map)?;
+        // SAFETY: `pages` holds `count` page pointers, which the callee only reads.
+        let base = unsafe { bindings::mpstore_vmap_wc(pages.as_mut_ptr().cast(), count) };
+        let base = NonNull::new(base).ok_or(RegionError::Map)?;
+        // CAST: Below PAGE_SIZE.
+        let offset = (start % PAGE_SIZE) as usize;
+        // INVARIANT: The mapping covers every page from the first to the last byte.
+        // SAFETY: `offset` lies within the first mapped page.
+        let virt = unsafe { base.cast::<u8>().add(offset) };
+        Ok(Self {
+            virt,
+            len,
+            kind: Kind::Vmap(base),
+        })
+    }
+
+    fn ioremap(start: u64, len: usize) -> Result<Self, RegionError> {
+        // SAFETY: The name is static; the region is released when the mapping goes.
+        let res = unsafe {
+            kernel::bindings::request_mem_region(start, len as u64, c"mpstore".as_char_ptr())
+        };
+        if res.is_null() {
+            return Err(RegionError::Busy);
+        }
+        // SAFETY: The range is ours by the claim above.
+        let virt = unsafe { bindings::mpstore_ioremap_wc(start, len) };
+        match NonNull::new(virt.cast::<u8>()) {
+            // INVARIANT: The callee mapped `len` bytes.
+            Some(virt) => Ok(Self {
+                virt,
+                len,
+                kind: Kind::Io { start },
+            }),
+            None => {
+                // SAFETY: Claimed above.
+                unsafe { kernel::bindings::release_mem_region(start, len as u64) };
+                Err(RegionError::Map)
+            }
+        }
+    }
+
+    /// Whether there is memory: a region of which every byte reads as ones holds no record, and is
+    /// what an unpopulated address reads as, so one word of it may be tried.
+    fn answers(&self) -> bool {
+        let mut buf = [0u8; 64];
+        let mut at = 0;
+        while at < self.len {
+            let n = buf.len().min(self.len - at);
+            let Some(part) = buf.get_mut(..n) else { break };
+            self.read(at, part);
+            if part.iter().any(|b| *b != 0xff) {
+                return true;
+            }
+            at += n;
+        }
+        let n = 4.min(self.len);
+        let (probe, old) = ([0x5au8; 4], [0xffu8; 4]);
+        let mut back = [0u8; 4];
+        self.write(0, probe.get(..n).unwrap_or(&[]));
+        super::context::write_barrier();
+        self.read(0, back.get_mut(..n).unwrap_or(&mut []));
+        self.write(0, old.get(..n).unwrap_or(&[]));
+        probe.get(..n) == back.get(..n)
+    }
+
+    /// How many of `want` bytes at `at` there are.
+    fn clamp(&self, at: usize, want: usize) -> usize {
+        self.len.saturating_sub(at).min(want)
+    }
+
+    /// Copies from offset `at` into `to`. Any context.
+    pub(crate) fn read(&self, at: usize, to: &mut [u8]) {
+        let n = self.clamp(at, to.len());
+        if let Some(rest) = to.get_mut(n..) {
+            rest.fill(0);
+        }
+        if n > 0 {
+            // SAFETY: `at + n <= len` by `clamp()`, and `virt` is valid for `len` bytes; `to` has
+            // at least `n` bytes and does not overlap a mapping that no reference points into.
+            unsafe {
+                kernel::bindings::memcpy_fromio(
+                    to.as_mut_ptr().cast(),
+                    self.virt.as_ptr().add(at).cast(),
+                    n,
+                )
+            };
+        }
+    }
+
+    /// Copies `from` to offset `at`. Any context.
+    pub(crate) fn write(&self, at: usize, from: &[u8]) {
+        let n = self.clamp(at, from.len());
+        if n > 0 {
+            // SAFETY: `at + n <= len` by `clamp()`, and `virt` is valid for `len` bytes; `from`
+            // has at least `n` bytes.
+            unsafe {
+                kernel::bindings::memcpy_toio(
+                    self.virt.as_ptr().add(at).cast(),
+                    from.as_ptr().cast(),
+                    n,
+                )
+            };
+        }
+    }
+}
+
+impl Drop for PersistentMem {
+    fn drop(&mut self) {
+        match &self.kind {
+            // SAFETY: Made by `vmap()`, and by ownership nobody uses it any more.
+            Kind::Vmap(base) => unsafe { bindings::vunmap(base.as_ptr()) },
+            Kind::Io { start } => {
+                // SAFETY: Made by `ioremap_wc()`, and by ownership nobody uses it any more.
+                unsafe { bindings::mpstore_iounmap(self.virt.as_ptr().cast()) };
+                // SAFETY: Claimed when it was mapped.
+                unsafe { kernel::bindings::release_mem_region(*start, self.len as u64) };
+            }
+            Kind::Heap(mem) => debug_assert!(mem.len() == self.len),
+        }
+    }
+}
