@@ -226,7 +226,7 @@ macro_rules! define_params {
 
 /// The module that the parameters belong to, for their entries.
 pub(crate) const fn this_module() -> *mut kernel::bindings::module {
-    // SAFETY: `__this_module` is made by the build and stays until the module is unloaded; only
-    // its address is taken.
-    unsafe { (&raw const kernel::bindings::__this_module).cast_mut() }
+    // Only the address is taken: the build makes `__this_module`, and it stays while the module is
+    // loaded.
+    (&raw const kernel::bindings::__this_module).cast_mut()
 }
