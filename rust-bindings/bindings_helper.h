@@ -13,6 +13,7 @@
 #include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/kmsg_dump.h>
+#include <linux/kprobes.h>
 #include <linux/magic.h>
 #include <linux/miscdevice.h>
 #include <linux/moduleparam.h>

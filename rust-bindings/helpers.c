@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <linux/ftrace.h>
 #include <linux/io.h>
+#include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/preempt.h>
@@ -108,6 +109,28 @@ unsigned long mpstore_fregs_return_value(struct ftrace_regs *fregs)
 	return 0;
 #endif
 }
+
+#ifdef CONFIG_KRETPROBES
+struct kretprobe *mpstore_kretprobe_of(struct kretprobe_instance *ri)
+{
+	return get_kretprobe(ri);
+}
+
+void *mpstore_kretprobe_data(struct kretprobe_instance *ri)
+{
+	return ri->data;
+}
+
+unsigned long mpstore_regs_argument(struct pt_regs *regs, unsigned int n)
+{
+	return regs_get_kernel_argument(regs, n);
+}
+
+unsigned long mpstore_regs_return_value(struct pt_regs *regs)
+{
+	return regs_return_value(regs);
+}
+#endif
 
 u64 mpstore_local_clock(void)
 {

@@ -11,7 +11,10 @@
 struct fprobe;
 struct ftrace_regs;
 struct inode;
+struct kretprobe;
+struct kretprobe_instance;
 struct page;
+struct pt_regs;
 struct raw_spinlock;
 struct tty_struct;
 
@@ -36,6 +39,12 @@ void mpstore_iounmap(void *virt);
 /* linux/ftrace_regs.h */
 unsigned long mpstore_fregs_argument(struct ftrace_regs *fregs, unsigned int n);
 unsigned long mpstore_fregs_return_value(struct ftrace_regs *fregs);
+
+/* linux/kprobes.h, asm/ptrace.h */
+struct kretprobe *mpstore_kretprobe_of(struct kretprobe_instance *ri);
+void *mpstore_kretprobe_data(struct kretprobe_instance *ri);
+unsigned long mpstore_regs_argument(struct pt_regs *regs, unsigned int n);
+unsigned long mpstore_regs_return_value(struct pt_regs *regs);
 
 /* linux/sched/clock.h */
 u64 mpstore_local_clock(void);

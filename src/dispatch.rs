@@ -49,6 +49,11 @@ impl Dispatcher {
     /// Takes the backends over, to be called safest first. May sleep.
     pub(crate) fn new(mut backends: KVec<KBox<dyn Backend>>) -> Result<Self> {
         if backends.len() > BACKENDS_MAX {
+            pr_err!(
+                "{} backends: at most {} at once\n",
+                backends.len(),
+                BACKENDS_MAX
+            );
             return Err(E2BIG);
         }
         backends.sort_unstable_by_key(|b| b.risk());

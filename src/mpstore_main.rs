@@ -98,7 +98,7 @@ impl kernel::Module for Mpstore {
             Dmesg::start(dispatcher.clone(), config.kmsg_bytes)
         })?;
         let tty = start.frontend(kinds.has(Kind::Tty), Kind::Tty, || {
-            Tty::start(dispatcher.clone())
+            Tty::start(dispatcher.clone(), config.tty_probe)
         })?;
 
         made.effective.publish()?;

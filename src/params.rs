@@ -9,6 +9,7 @@
 use crate::{
     backend::mem::Fault,
     dispatch::BACKENDS_MAX,
+    shared::SharedText,
     sys::{
         cpu,
         file,
@@ -17,7 +18,6 @@ use crate::{
             MAX, //
         }, //
     },
-    shared::SharedText,
 };
 use kernel::{
     prelude::*,
@@ -38,8 +38,7 @@ macro_rules! params_table {
     ($define:path) => {
         $define! {
             mem_address: list, 0o400, "", None,
-                "Physical addresses of the RAM regions, one backend each; an empty element leaves \
-                 the place to mem_name";
+                "Physical addresses of the RAM regions, one backend each; empty where mem_name is used";
             mem_name: list, 0o400, "", None,
                 "Names of reserve_mem= regions, by place like mem_address";
             mem_size: list, 0o400, "", None,
@@ -57,17 +56,17 @@ macro_rules! params_table {
             tty_size: list, 0o400, "4096", None,
                 "Size of the tty zone in bytes, at the end of the region, 0 for none";
             max_reason: list, 0o400, "-1", None,
-                "Highest reason of which dumps are kept: 1 panic, 2 oops (default, -1), \
-                 3 emergency, 4 shutdown, 0 as printk.always_kmsg_dump";
+                "Dumps kept: 1 panic, 2 and oops (-1), 3 and emergency, 4 and shutdown, 0 as printk does";
             kmsg_bytes: uint, 0o400, "10240", None,
                 "Bytes of the kernel log that a dump keeps, in whole records";
             tty: bool, 0o600, "Y", Some($crate::params::set_tty),
                 "Whether terminal output is recorded";
             tty_names: list, 0o600, "*,!pts*,!ptm*", Some($crate::params::set_tty_names),
-                "Which terminals are recorded: patterns with * and ?, ! excludes, the last match \
-                 counts";
+                "Terminals that are recorded: patterns with * and ?, ! excludes, the last match counts";
             tty_raw: bool, 0o600, "N", Some($crate::params::set_tty_raw),
                 "Record terminal output as it is, without time and name of the terminal";
+            tty_probe: string, 0o400, "auto", None,
+                "How terminals are watched: fprobe, kprobe, or auto for what the kernel has";
             strict: bool, 0o400, "N", None,
                 "Fail the load if any backend or frontend can't start";
             test_mem: uint, 0o400, "0", None,
@@ -141,7 +140,32 @@ pub(crate) fn set_tty_names(value: &[u8]) -> Result {
     if value.iter().all(good) && TTY.names.set(value) {
         Ok(())
     } else {
-        refuse("tty_names", value, "give patterns with commas between, no blanks")
+        refuse(
+            "tty_names",
+            value,
+            "give patterns with commas between, no blanks",
+        )
+    }
+}
+
+/// How the tty frontend sees writes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ProbeKind {
+    /// As the kernel allows.
+    Auto,
+    /// By fprobe.
+    Fprobe,
+    /// By kretprobe.
+    Kprobe,
+}
+
+fn probe_kind() -> Result<ProbeKind> {
+    let value = Value::of("tty_probe", &table::tty_probe)?;
+    match value.as_bytes() {
+        b"auto" => Ok(ProbeKind::Auto),
+        b"fprobe" => Ok(ProbeKind::Fprobe),
+        b"kprobe" => Ok(ProbeKind::Kprobe),
+        text => refuse("tty_probe", text, "give auto, fprobe or kprobe"),
     }
 }
 
@@ -187,6 +211,8 @@ pub(crate) struct Config {
     pub(crate) mems: KVec<MemConfig>,
     /// See the parameter.
     pub(crate) kmsg_bytes: usize,
+    /// See the parameter.
+    pub(crate) tty_probe: ProbeKind,
     /// See the parameter.
     pub(crate) strict: bool,
 }
@@ -299,13 +325,9 @@ fn max_reason(value: &Value, text: &[u8]) -> Result<u32> {
 fn backend_name(text: &[u8]) -> Result<CString> {
     let good = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
     if text.is_empty() || text.len() > 15 || !text.iter().all(good) {
-        return refuse(
-            "name",
-            text,
-            "give 1 to 15 letters, digits and underscores",
-        );
+        return refuse("name", text, "give 1 to 15 letters, digits and underscores");
     }
-    Ok(CString::try_from_fmt(fmt!("{}", BStr::from_bytes(text)))?)
+    CString::try_from_fmt(fmt!("{}", BStr::from_bytes(text)))
 }
 
 /// Sets what stands on the kernel command line as `mpstore.<name>=` and was not given to `insmod`.
@@ -439,6 +461,7 @@ impl Config {
                 16 << 20,
                 "give a number of bytes up to 16M",
             )?,
+            tty_probe: probe_kind()?,
             strict: boolean("strict", &table::strict)?,
         })
     }
@@ -450,11 +473,7 @@ impl Config {
         let name = Value::of("name", &table::name)?;
         let count = address.len().max(label.len());
         if count > BACKENDS_MAX {
-            return refuse(
-                "mem_address",
-                address.as_bytes(),
-                "give at most 32 regions",
-            );
+            return refuse("mem_address", address.as_bytes(), "give at most 32 regions");
         }
         let mut regions = KVec::<RegionConfig>::with_capacity(count, GFP_KERNEL)?;
         for index in 0..count {
@@ -497,7 +516,11 @@ impl Config {
                 _ => backend_name(name.item(index))?,
             };
             if regions.iter().any(|r| *r.name == *dir) {
-                return refuse("name", dir.to_bytes(), "given twice; directories need their own");
+                return refuse(
+                    "name",
+                    dir.to_bytes(),
+                    "given twice; directories need their own",
+                );
             }
             regions.push(
                 RegionConfig {
@@ -528,9 +551,7 @@ impl Config {
                 b"" | b"none" => Fault::None,
                 b"register" => Fault::Register,
                 b"write" => Fault::Write,
-                text => {
-                    return refuse("test_mem_fault", text, "give none, register or write")
-                }
+                text => return refuse("test_mem_fault", text, "give none, register or write"),
             };
             mems.push(
                 MemConfig {

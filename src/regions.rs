@@ -130,10 +130,7 @@ fn ram(region: &RegionConfig, taken: &mut Taken, effective: &mut Effective) -> R
         .ok()
         .and_then(|size| address.checked_add(size))
         .unwrap_or(u64::MAX);
-    if let Some((from, to)) = taken
-        .iter()
-        .find(|(from, to)| address < *to && *from < end)
-    {
+    if let Some((from, to)) = taken.iter().find(|(from, to)| address < *to && *from < end) {
         pr_err!(
             "{}: mem_address={:#x}: overlaps the region at {:#x}-{:#x}; give each its own\n",
             name,

@@ -65,7 +65,11 @@ impl SharedText {
         for _ in 0..TRIES {
             let seq = self.seq.load(Acquire);
             len = self.len.load(Relaxed).min(MAX);
-            for (bytes, word) in raw.chunks_exact_mut(8).zip(&self.words).take(len.div_ceil(8)) {
+            for (bytes, word) in raw
+                .chunks_exact_mut(8)
+                .zip(&self.words)
+                .take(len.div_ceil(8))
+            {
                 bytes.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
             }
             barrier::smp_mb(barrier::Read);

@@ -9,8 +9,11 @@ pub(crate) mod console;
 pub(crate) mod context;
 pub(crate) mod cpu;
 pub(crate) mod file;
+#[cfg(CONFIG_FPROBE)]
 pub(crate) mod fprobe;
 pub(crate) mod kmsg_dump;
+#[cfg(CONFIG_KRETPROBES)]
+pub(crate) mod kretprobe;
 pub(crate) mod mem;
 pub(crate) mod miscdev;
 pub(crate) mod param;

@@ -9,20 +9,22 @@
 use crate::{
     backend::Context,
     dispatch::Dispatcher,
-    params,
+    params::{
+        self,
+        ProbeKind, //
+    },
     record::Kind,
     shared::SharedText,
     sys::{
-        fprobe::{
-            TtyWrite,
-            TtyWriteProbe, //
-        },
         raw_lock::{
             Level,
             RawLock, //
         },
         time,
-        tty::Tty as SysTty, //
+        tty::{
+            Tty as SysTty,
+            TtyWrite, //
+        }, //
     },
 };
 use kernel::{
@@ -166,14 +168,47 @@ impl TtyWrite for Tap {
     }
 }
 
+/// How the writes are seen.
+enum Probe {
+    #[cfg(CONFIG_FPROBE)]
+    Fprobe {
+        _probe: crate::sys::fprobe::Fprobe<Tap>,
+    },
+    #[cfg(CONFIG_KRETPROBES)]
+    Kretprobe {
+        _probe: crate::sys::kretprobe::Kretprobe<Tap>,
+    },
+}
+
+impl Probe {
+    /// By the cheapest means that this kernel has, or the one that is asked for.
+    fn start(tap: &Arc<Tap>, kind: ProbeKind) -> Result<Self> {
+        #[cfg(CONFIG_FPROBE)]
+        if kind != ProbeKind::Kprobe {
+            return Ok(Self::Fprobe {
+                _probe: crate::sys::fprobe::Fprobe::new(tap.clone())?,
+            });
+        }
+        #[cfg(CONFIG_KRETPROBES)]
+        if kind != ProbeKind::Fprobe {
+            return Ok(Self::Kretprobe {
+                _probe: crate::sys::kretprobe::Kretprobe::new(tap.clone())?,
+            });
+        }
+        let _ = (tap, kind);
+        pr_err!("tty: this kernel was built without the probe that is needed (CONFIG_FPROBE)\n");
+        Err(EOPNOTSUPP)
+    }
+}
+
 /// The frontend.
 pub(crate) struct Tty {
-    _probe: TtyWriteProbe<Tap>,
+    _probe: Probe,
 }
 
 impl Tty {
     /// Starts to record; ttys that are open already count. May sleep.
-    pub(crate) fn start(dispatcher: Arc<Dispatcher>) -> Result<Self> {
+    pub(crate) fn start(dispatcher: Arc<Dispatcher>, probe: ProbeKind) -> Result<Self> {
         let tap = Arc::new(
             Tap {
                 dispatcher,
@@ -185,7 +220,7 @@ impl Tty {
             GFP_KERNEL,
         )?;
         Ok(Self {
-            _probe: TtyWriteProbe::new(tap)?,
+            _probe: Probe::start(&tap, probe)?,
         })
     }
 }

@@ -21,9 +21,8 @@ pub(crate) fn read(path: &CStr, to: &mut [u8]) -> Result<usize> {
             break Ok(done);
         };
         // SAFETY: `file` is open; `rest` is valid for writes of its length; `pos` is ours.
-        let n = unsafe {
-            bindings::kernel_read(file, rest.as_mut_ptr().cast(), rest.len(), &mut pos)
-        };
+        let n =
+            unsafe { bindings::kernel_read(file, rest.as_mut_ptr().cast(), rest.len(), &mut pos) };
         match usize::try_from(n) {
             Ok(0) => break Ok(done),
             Ok(n) => done += n,

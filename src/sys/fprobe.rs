@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A probe on the line discipline's write operation, by fprobe.
+//! A probe on the n_tty line discipline's write operation, by fprobe.
 //!
 //! C header: [`include/linux/fprobe.h`](srctree/include/linux/fprobe.h)
 
-use super::tty::Tty;
+use super::tty::{
+    Call,
+    TtyWrite,
+    FUNCTION, //
+};
 use kernel::{
     error::to_result,
     ffi::{
@@ -17,23 +21,6 @@ use kernel::{
 };
 use mpstore_bindings as bindings;
 
-/// What is called after a write to a tty.
-pub(crate) trait TtyWrite: Send + Sync + 'static {
-    /// `n_tty_write()` returned, and the driver of `tty` took `bytes`.
-    ///
-    /// Runs in the writer's context with preemption off: no sleeping. `bytes` is the kernel's copy
-    /// of what the caller wrote, before output processing.
-    fn written(&self, tty: &Tty, bytes: &[u8]);
-}
-
-/// What the entry handler leaves for the exit handler of the same call.
-#[repr(C)]
-struct Call {
-    tty: *const kernel::bindings::tty_struct,
-    buf: *const u8,
-    count: usize,
-}
-
 #[repr(C)]
 struct Inner<T> {
     probe: Opaque<bindings::fprobe>,
@@ -45,16 +32,16 @@ struct Inner<T> {
 /// # Invariants
 ///
 /// `inner.probe` is registered, and stays where it is until it is unregistered.
-pub(crate) struct TtyWriteProbe<T: TtyWrite> {
+pub(crate) struct Fprobe<T: TtyWrite> {
     inner: Pin<KBox<Inner<T>>>,
 }
 
 // SAFETY: Unregistering may happen on any thread; the target is `Send + Sync`.
-unsafe impl<T: TtyWrite> Send for TtyWriteProbe<T> {}
+unsafe impl<T: TtyWrite> Send for Fprobe<T> {}
 // SAFETY: No method changes anything through `&self`.
-unsafe impl<T: TtyWrite> Sync for TtyWriteProbe<T> {}
+unsafe impl<T: TtyWrite> Sync for Fprobe<T> {}
 
-impl<T: TtyWrite> TtyWriteProbe<T> {
+impl<T: TtyWrite> Fprobe<T> {
     /// Starts probing. May sleep. Fails with `EOPNOTSUPP` where the kernel has no fprobe.
     pub(crate) fn new(target: Arc<T>) -> Result<Self> {
         let raw = bindings::fprobe {
@@ -70,7 +57,7 @@ impl<T: TtyWrite> TtyWriteProbe<T> {
             },
             GFP_KERNEL,
         )?;
-        let mut symbols = [c"n_tty_write".as_char_ptr()];
+        let mut symbols = [FUNCTION.as_char_ptr()];
         // SAFETY: The probe is initialised, pinned, and unregistered before it is freed; the list
         // holds one NUL-terminated name and is not kept.
         to_result(unsafe {
@@ -90,14 +77,8 @@ impl<T: TtyWrite> TtyWriteProbe<T> {
         regs: *mut kernel::bindings::ftrace_regs,
         data: *mut c_void,
     ) -> c_int {
-        // SAFETY: `regs` belongs to a call of
-        // `n_tty_write(struct tty_struct *, struct file *, const u8 *, size_t)`.
-        let arg = |n| unsafe { bindings::mpstore_fregs_argument(regs, n) };
-        let call = Call {
-            tty: arg(0) as *const _,
-            buf: arg(2) as *const _,
-            count: arg(3),
-        };
+        // SAFETY: `regs` belongs to a call of `FUNCTION`, which has four arguments.
+        let call = Call::new(|n| unsafe { bindings::mpstore_fregs_argument(regs, n) });
         // SAFETY: `data` has room for a `Call` by `entry_data_size`, though not its alignment.
         unsafe { data.cast::<Call>().write_unaligned(call) };
         0
@@ -117,25 +98,14 @@ impl<T: TtyWrite> TtyWriteProbe<T> {
         let call = unsafe { data.cast::<Call>().read_unaligned() };
         // SAFETY: `regs` holds the return value.
         let ret = unsafe { bindings::mpstore_fregs_return_value(regs) };
-        // CAST: A `ssize_t`: negative is an error.
-        let Ok(accepted) = usize::try_from(ret as isize) else {
-            return;
-        };
-        if accepted == 0 || call.tty.is_null() || call.buf.is_null() {
-            return;
-        }
         // SAFETY: `probe` is the first field of a `repr(C)` `Inner<T>` that is registered.
         let inner = unsafe { &*probe.cast::<Inner<T>>() };
-        // SAFETY: The caller of `n_tty_write()` holds a reference to the tty, and still does.
-        let tty = unsafe { Tty::from_raw(call.tty) };
-        // SAFETY: The tty core passes its own write buffer of `count` bytes, which it holds under
-        // the tty's write lock until the call has returned.
-        let bytes = unsafe { core::slice::from_raw_parts(call.buf, accepted.min(call.count)) };
-        inner.target.written(tty, bytes);
+        // SAFETY: The call is just returning.
+        unsafe { call.returned(&*inner.target, ret) };
     }
 }
 
-impl<T: TtyWrite> Drop for TtyWriteProbe<T> {
+impl<T: TtyWrite> Drop for Fprobe<T> {
     fn drop(&mut self) {
         // SAFETY: Registered by the type invariant.
         unsafe { bindings::unregister_fprobe(self.inner.probe.get()) };

@@ -64,9 +64,8 @@ impl RegionError {
 pub(crate) fn reserved_by_name(name: &CStr) -> Option<(u64, usize)> {
     let (mut start, mut size) = (0, 0);
     // SAFETY: `name` is NUL-terminated, the others are valid for writes.
-    let found = unsafe {
-        bindings::reserve_mem_find_by_name(name.as_char_ptr(), &mut start, &mut size)
-    };
+    let found =
+        unsafe { bindings::reserve_mem_find_by_name(name.as_char_ptr(), &mut start, &mut size) };
     (found != 0).then_some((start, usize::try_from(size).ok()?))
 }
 
@@ -157,7 +156,7 @@ impl PersistentMem {
             )
         };
         // CAST: An enum of C, small either way.
-        hit as u32 != bindings::REGION_DISJOINT as u32
+        hit as u32 != bindings::REGION_DISJOINT
     }
 
     fn vmap(start: u64, last: u64, len: usize) -> Result<Self, RegionError> {

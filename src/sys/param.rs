@@ -25,7 +25,7 @@ use kernel::{
 };
 
 /// Longest value in bytes.
-pub(crate) const MAX: usize = 512;
+pub(crate) const MAX: usize = 1024;
 
 /// A parameter's value.
 ///

@@ -10,6 +10,10 @@
 use super::context;
 use kernel::{
     prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
     types::{
         NotThreadSafe,
         Opaque, //
@@ -20,7 +24,7 @@ use mpstore_bindings as bindings;
 /// How often a crash path tries a lock before it goes on without.
 ///
 /// A holder runs with interrupts off and only copies memory, so a free CPU lets go long before.
-const TRIES: u32 = 1 << 20;
+const TRIES: u32 = 1 << 16;
 
 /// Which of two nested locks this is; lockdep keeps them apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub(crate) enum Level {
 /// `raw` is initialised and does not move.
 pub(crate) struct RawLock {
     raw: Pin<KBox<Opaque<kernel::bindings::raw_spinlock_t>>>,
+    /// A panicking CPU went on without it once, and need not wait for it again.
+    broken: Atomic<bool>,
 }
 
 // SAFETY: A raw spinlock may be taken and released on any CPU.
@@ -51,14 +57,15 @@ impl RawLock {
         let raw = KBox::pin_init(
             Opaque::ffi_init(|slot: *mut kernel::bindings::raw_spinlock_t| {
                 // SAFETY: `slot` is valid for writes and pinned, hence initialised where it stays.
-                unsafe {
-                    bindings::mpstore_raw_spin_lock_init(slot.cast(), level == Level::Outer)
-                }
+                unsafe { bindings::mpstore_raw_spin_lock_init(slot.cast(), level == Level::Outer) }
             }),
             GFP_KERNEL,
         )?;
         // INVARIANT: Just initialised, in a pinned box.
-        Ok(Self { raw })
+        Ok(Self {
+            raw,
+            broken: Atomic::new(false),
+        })
     }
 
     /// Takes the lock, waiting for it. Not on a crash path, not in NMI.
@@ -77,7 +84,8 @@ impl RawLock {
     /// the lock: its holder is stopped, or is this CPU itself. Elsewhere the answer is [`None`].
     pub(crate) fn lock_crash(&self) -> Option<Guard<'_>> {
         // In NMI the holder may be the very context that was interrupted.
-        let tries = if context::in_nmi() { 1 } else { TRIES };
+        let once = context::in_nmi() || self.broken.load(Relaxed);
+        let tries = if once { 1 } else { TRIES };
         for _ in 0..tries {
             let mut flags = 0;
             // SAFETY: By the type invariant the lock is initialised; `flags` is valid for writes.
@@ -93,7 +101,11 @@ impl RawLock {
             // SAFETY: No preconditions.
             unsafe { bindings::mpstore_cpu_relax() };
         }
-        context::panicking().then_some(Guard {
+        if !context::panicking() {
+            return None;
+        }
+        self.broken.store(true, Relaxed);
+        Some(Guard {
             held: None,
             _not_send: NotThreadSafe,
         })

@@ -330,9 +330,7 @@ impl<T: Tree> Ops<T> {
     /// # Safety
     ///
     /// Called by the VFS for a new `fs_context`.
-    unsafe extern "C" fn init_fs_context_callback(
-        fc: *mut kernel::bindings::fs_context,
-    ) -> c_int {
+    unsafe extern "C" fn init_fs_context_callback(fc: *mut kernel::bindings::fs_context) -> c_int {
         // SAFETY: By the contract; the binding's `struct fs_context` is the C one.
         unsafe { (*fc.cast::<bindings::fs_context>()).ops = &Self::CONTEXT };
         0
