@@ -89,7 +89,12 @@ impl kernel::Module for Mpstore {
 
         // What can fail comes first: before `activate()` no medium is written to.
         let fs = PstoreFs::register(dispatcher.clone(), module).inspect_err(|e| {
-            pr_err!("can't register the filesystem 'pstore': {:?}\n", e);
+            let why = if *e == EBUSY {
+                "the in-tree pstore is in this kernel"
+            } else {
+                "see the errno"
+            };
+            pr_err!("can't register the filesystem 'pstore': {:?}, {}\n", e, why);
         })?;
         let pmsg = start.frontend(kinds.has(Kind::Pmsg), Kind::Pmsg, || {
             Pmsg::start(dispatcher.clone(), module)

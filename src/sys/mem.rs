@@ -163,8 +163,11 @@ impl PersistentMem {
         let (first, last) = (start / PAGE_SIZE, last / PAGE_SIZE);
         let mut pages = VVec::new();
         for pfn in first..=last {
-            // SAFETY: Both ends are valid frames, and a region between them is one e820 or
-            // reserve_mem range of the same kind.
+            // SAFETY: Any frame number may be asked about.
+            if !unsafe { bindings::mpstore_pfn_valid(pfn as usize) } {
+                return Err(RegionError::Map);
+            }
+            // SAFETY: The frame is valid.
             let page = unsafe { bindings::mpstore_pfn_to_page(pfn as usize) };
             pages
                 .push(page, GFP_KERNEL)
