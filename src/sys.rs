@@ -11,6 +11,7 @@ pub(crate) mod cpu;
 pub(crate) mod file;
 #[cfg(CONFIG_FPROBE)]
 pub(crate) mod fprobe;
+mod hooked;
 pub(crate) mod kmsg_dump;
 #[cfg(CONFIG_KRETPROBES)]
 pub(crate) mod kretprobe;

@@ -4,14 +4,14 @@
 //!
 //! C header: [`include/linux/console.h`](srctree/include/linux/console.h)
 
+use super::hooked::Hooked;
 use kernel::{
     ffi::{
         c_char,
         c_uint, //
     },
     prelude::*,
-    sync::Arc,
-    types::Opaque, //
+    sync::Arc, //
 };
 use mpstore_bindings as bindings;
 
@@ -24,25 +24,14 @@ pub(crate) trait Console: Send + Sync + 'static {
     fn write(&self, text: &[u8]);
 }
 
-#[repr(C)]
-struct Inner<T> {
-    console: Opaque<bindings::console>,
-    target: Arc<T>,
-}
-
 /// A registered console; dropping it unregisters and waits for the last line.
 ///
 /// # Invariants
 ///
-/// `inner.console` is registered, and stays where it is until it is unregistered.
+/// The console is registered, and stays where it is until it is unregistered.
 pub(crate) struct Registration<T: Console> {
-    inner: Pin<KBox<Inner<T>>>,
+    inner: Pin<KBox<Hooked<bindings::console, T>>>,
 }
-
-// SAFETY: Unregistering may happen on any thread; the target is `Send + Sync`.
-unsafe impl<T: Console> Send for Registration<T> {}
-// SAFETY: No method takes `&self`.
-unsafe impl<T: Console> Sync for Registration<T> {}
 
 impl<T: Console> Registration<T> {
     /// Registers a console called `name` (at most 15 bytes), which first gets what is in the log
@@ -62,44 +51,34 @@ impl<T: Console> Registration<T> {
             // CAST: `c_char` is a byte either way.
             *to = *from as c_char;
         }
-        let inner = KBox::pin(
-            Inner {
-                console: Opaque::new(raw),
-                target,
-            },
-            GFP_KERNEL,
-        )?;
-        let raw = inner.console.get();
-        // SAFETY: The box is not moved out of, `data` is only read by the callback.
-        unsafe { (*raw).data = core::ptr::from_ref(&*inner).cast_mut().cast() };
+        let inner = Hooked::new(raw, target)?;
         // SAFETY: The console is initialised, pinned, and unregistered before it is freed. The
         // binding's `struct console` is the C one.
-        unsafe { bindings::register_console(raw) };
+        unsafe { bindings::register_console(inner.raw()) };
         // INVARIANT: Just registered, in a pinned box.
         Ok(Self { inner })
     }
 
     /// # Safety
     ///
-    /// `con` is the console of a registered [`Inner<T>`], and `s` is valid for reads of `count`
+    /// `con` is registered, in a [`Hooked`] with this `T`, and `s` is valid for reads of `count`
     /// bytes.
     unsafe extern "C" fn write_callback(
         con: *mut bindings::console,
         s: *const c_char,
         count: c_uint,
     ) {
-        // SAFETY: By the contract, `data` was set to the `Inner<T>` that holds `con`, which is not
-        // freed before the console is unregistered.
-        let inner = unsafe { &*(*con).data.cast::<Inner<T>>() };
+        // SAFETY: A registered console is not freed while it is written.
+        let target: &T = unsafe { Hooked::target(con) };
         // SAFETY: By the contract of this function.
         let text = unsafe { core::slice::from_raw_parts(s.cast::<u8>(), count as usize) };
-        inner.target.write(text);
+        target.write(text);
     }
 }
 
 impl<T: Console> Drop for Registration<T> {
     fn drop(&mut self) {
         // SAFETY: Registered by the type invariant.
-        unsafe { bindings::unregister_console(self.inner.console.get()) };
+        unsafe { bindings::unregister_console(self.inner.raw()) };
     }
 }

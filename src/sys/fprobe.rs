@@ -4,10 +4,13 @@
 //!
 //! C header: [`include/linux/fprobe.h`](srctree/include/linux/fprobe.h)
 
-use super::tty::{
-    Call,
-    TtyWrite,
-    FUNCTION, //
+use super::{
+    hooked::Hooked,
+    tty::{
+        Call,
+        TtyWrite,
+        FUNCTION, //
+    }, //
 };
 use kernel::{
     error::to_result,
@@ -16,30 +19,18 @@ use kernel::{
         c_void, //
     },
     prelude::*,
-    sync::Arc,
-    types::Opaque, //
+    sync::Arc, //
 };
 use mpstore_bindings as bindings;
-
-#[repr(C)]
-struct Inner<T> {
-    probe: Opaque<bindings::fprobe>,
-    target: Arc<T>,
-}
 
 /// A registered probe on `n_tty_write()`; dropping it unregisters and waits for running handlers.
 ///
 /// # Invariants
 ///
-/// `inner.probe` is registered, and stays where it is until it is unregistered.
+/// The probe is registered, and stays where it is until it is unregistered.
 pub(crate) struct Fprobe<T: TtyWrite> {
-    inner: Pin<KBox<Inner<T>>>,
+    inner: Pin<KBox<Hooked<bindings::fprobe, T>>>,
 }
-
-// SAFETY: Unregistering may happen on any thread; the target is `Send + Sync`.
-unsafe impl<T: TtyWrite> Send for Fprobe<T> {}
-// SAFETY: No method changes anything through `&self`.
-unsafe impl<T: TtyWrite> Sync for Fprobe<T> {}
 
 impl<T: TtyWrite> Fprobe<T> {
     /// Starts probing. May sleep. Fails with `EOPNOTSUPP` where the kernel has no fprobe.
@@ -50,19 +41,11 @@ impl<T: TtyWrite> Fprobe<T> {
             exit_handler: Some(Self::exit_callback),
             ..Default::default()
         };
-        let inner = KBox::pin(
-            Inner {
-                probe: Opaque::new(raw),
-                target,
-            },
-            GFP_KERNEL,
-        )?;
+        let inner = Hooked::new(raw, target)?;
         let mut symbols = [FUNCTION.as_char_ptr()];
         // SAFETY: The probe is initialised, pinned, and unregistered before it is freed; the list
         // holds one NUL-terminated name and is not kept.
-        to_result(unsafe {
-            bindings::register_fprobe_syms(inner.probe.get(), symbols.as_mut_ptr(), 1)
-        })?;
+        to_result(unsafe { bindings::register_fprobe_syms(inner.raw(), symbols.as_mut_ptr(), 1) })?;
         // INVARIANT: Just registered, in a pinned box.
         Ok(Self { inner })
     }
@@ -98,16 +81,16 @@ impl<T: TtyWrite> Fprobe<T> {
         let call = unsafe { data.cast::<Call>().read_unaligned() };
         // SAFETY: `regs` holds the return value.
         let ret = unsafe { bindings::mpstore_fregs_return_value(regs) };
-        // SAFETY: `probe` is the first field of a `repr(C)` `Inner<T>` that is registered.
-        let inner = unsafe { &*probe.cast::<Inner<T>>() };
+        // SAFETY: The probe is registered, in a `Hooked` with this `T`.
+        let target: &T = unsafe { Hooked::target(probe) };
         // SAFETY: The call is just returning.
-        unsafe { call.returned(&*inner.target, ret) };
+        unsafe { call.returned(target, ret) };
     }
 }
 
 impl<T: TtyWrite> Drop for Fprobe<T> {
     fn drop(&mut self) {
         // SAFETY: Registered by the type invariant.
-        unsafe { bindings::unregister_fprobe(self.inner.probe.get()) };
+        unsafe { bindings::unregister_fprobe(self.inner.raw()) };
     }
 }

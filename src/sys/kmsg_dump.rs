@@ -4,12 +4,11 @@
 //!
 //! C header: [`include/linux/kmsg_dump.h`](srctree/include/linux/kmsg_dump.h)
 
-use core::marker::PhantomData;
+use super::hooked::Hooked;
 use kernel::{
     error::to_result,
     prelude::*,
-    sync::Arc,
-    types::Opaque, //
+    sync::Arc, //
 };
 use mpstore_bindings as bindings;
 
@@ -61,26 +60,14 @@ impl Log {
     }
 }
 
-#[repr(C)]
-struct Inner<T> {
-    dumper: Opaque<bindings::kmsg_dumper>,
-    target: Arc<T>,
-}
-
 /// A registered dumper; dropping it unregisters and waits for running callbacks.
 ///
 /// # Invariants
 ///
-/// `inner.dumper` is registered, and stays where it is until it is unregistered.
+/// The dumper is registered, and stays where it is until it is unregistered.
 pub(crate) struct Registration<T: Dumper> {
-    inner: Pin<KBox<Inner<T>>>,
-    _p: PhantomData<T>,
+    inner: Pin<KBox<Hooked<bindings::kmsg_dumper, T>>>,
 }
-
-// SAFETY: Unregistering may happen on any thread; the target is `Send + Sync`.
-unsafe impl<T: Dumper> Send for Registration<T> {}
-// SAFETY: No method takes `&self`.
-unsafe impl<T: Dumper> Sync for Registration<T> {}
 
 impl<T: Dumper> Registration<T> {
     /// Registers `target` for every dump whose reason is not above `max_reason`; 0 follows
@@ -91,41 +78,31 @@ impl<T: Dumper> Registration<T> {
             max_reason,
             ..Default::default()
         };
-        let inner = KBox::pin(
-            Inner {
-                dumper: Opaque::new(raw),
-                target,
-            },
-            GFP_KERNEL,
-        )?;
+        let inner = Hooked::new(raw, target)?;
         // SAFETY: The dumper is initialised, pinned, and unregistered before it is freed.
-        to_result(unsafe { bindings::kmsg_dump_register(inner.dumper.get()) })?;
+        to_result(unsafe { bindings::kmsg_dump_register(inner.raw()) })?;
         // INVARIANT: Just registered, in a pinned box.
-        Ok(Self {
-            inner,
-            _p: PhantomData,
-        })
+        Ok(Self { inner })
     }
 
     /// # Safety
     ///
-    /// `dumper` is the field of an [`Inner<T>`] that is registered, and `detail` is valid.
+    /// `dumper` is registered, in a [`Hooked`] with this `T`, and `detail` is valid.
     unsafe extern "C" fn dump_callback(
         dumper: *mut bindings::kmsg_dumper,
         detail: *mut bindings::kmsg_dump_detail,
     ) {
-        // SAFETY: By the contract of this function; `Opaque` is transparent, and `dumper` is the
-        // first field of a `repr(C)` struct. A registered dumper is not freed while called.
-        let inner = unsafe { &*dumper.cast::<Inner<T>>() };
+        // SAFETY: A registered dumper is not freed while it is called.
+        let target: &T = unsafe { Hooked::target(dumper) };
         // SAFETY: By the contract of this function.
         let reason = unsafe { (*detail).reason };
-        inner.target.dump(reason, &mut Log::new());
+        target.dump(reason, &mut Log::new());
     }
 }
 
 impl<T: Dumper> Drop for Registration<T> {
     fn drop(&mut self) {
         // SAFETY: Registered by the type invariant. Failure would mean that it was not.
-        unsafe { bindings::kmsg_dump_unregister(self.inner.dumper.get()) };
+        unsafe { bindings::kmsg_dump_unregister(self.inner.raw()) };
     }
 }

@@ -5,17 +5,19 @@
 //!
 //! C header: [`include/linux/kprobes.h`](srctree/include/linux/kprobes.h)
 
-use super::tty::{
-    Call,
-    TtyWrite,
-    FUNCTION, //
+use super::{
+    hooked::Hooked,
+    tty::{
+        Call,
+        TtyWrite,
+        FUNCTION, //
+    }, //
 };
 use kernel::{
     error::to_result,
     ffi::c_int,
     prelude::*,
-    sync::Arc,
-    types::Opaque, //
+    sync::Arc, //
 };
 use mpstore_bindings as bindings;
 
@@ -23,25 +25,14 @@ use mpstore_bindings as bindings;
 /// not recorded, and counted by the kernel.
 const ACTIVE_MAX: i32 = 256;
 
-#[repr(C)]
-struct Inner<T> {
-    probe: Opaque<bindings::kretprobe>,
-    target: Arc<T>,
-}
-
 /// A registered probe; dropping it unregisters and waits for running handlers.
 ///
 /// # Invariants
 ///
-/// `inner.probe` is registered, and stays where it is until it is unregistered.
+/// The probe is registered, and stays where it is until it is unregistered.
 pub(crate) struct Kretprobe<T: TtyWrite> {
-    inner: Pin<KBox<Inner<T>>>,
+    inner: Pin<KBox<Hooked<bindings::kretprobe, T>>>,
 }
-
-// SAFETY: Unregistering may happen on any thread; the target is `Send + Sync`.
-unsafe impl<T: TtyWrite> Send for Kretprobe<T> {}
-// SAFETY: No method changes anything through `&self`.
-unsafe impl<T: TtyWrite> Sync for Kretprobe<T> {}
 
 impl<T: TtyWrite> Kretprobe<T> {
     /// Starts probing. May sleep.
@@ -54,15 +45,9 @@ impl<T: TtyWrite> Kretprobe<T> {
             ..pin_init::zeroed()
         };
         raw.kp.symbol_name = FUNCTION.as_char_ptr();
-        let inner = KBox::pin(
-            Inner {
-                probe: Opaque::new(raw),
-                target,
-            },
-            GFP_KERNEL,
-        )?;
+        let inner = Hooked::new(raw, target)?;
         // SAFETY: The probe is initialised, pinned, and unregistered before it is freed.
-        to_result(unsafe { bindings::register_kretprobe(inner.probe.get()) })?;
+        to_result(unsafe { bindings::register_kretprobe(inner.raw()) })?;
         // INVARIANT: Just registered, in a pinned box.
         Ok(Self { inner })
     }
@@ -106,10 +91,10 @@ impl<T: TtyWrite> Kretprobe<T> {
         };
         // SAFETY: `regs` holds the return value.
         let ret = unsafe { bindings::mpstore_regs_return_value(regs) };
-        // SAFETY: `probe` is the first field of a `repr(C)` `Inner<T>` that is registered.
-        let inner = unsafe { &*probe.cast::<Inner<T>>() };
+        // SAFETY: The probe is registered, in a `Hooked` with this `T`.
+        let target: &T = unsafe { Hooked::target(probe) };
         // SAFETY: The call is just returning.
-        unsafe { call.returned(&*inner.target, ret) };
+        unsafe { call.returned(target, ret) };
         0
     }
 }
@@ -117,6 +102,6 @@ impl<T: TtyWrite> Kretprobe<T> {
 impl<T: TtyWrite> Drop for Kretprobe<T> {
     fn drop(&mut self) {
         // SAFETY: Registered by the type invariant.
-        unsafe { bindings::unregister_kretprobe(self.inner.probe.get()) };
+        unsafe { bindings::unregister_kretprobe(self.inner.raw()) };
     }
 }

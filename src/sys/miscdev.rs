@@ -4,6 +4,7 @@
 //!
 //! C header: [`include/linux/miscdevice.h`](srctree/include/linux/miscdevice.h)
 
+use super::hooked::Hooked;
 use kernel::{
     error::{
         from_result,
@@ -15,7 +16,6 @@ use kernel::{
     },
     prelude::*,
     sync::Arc,
-    types::Opaque,
     uaccess::{
         UserPtr,
         UserSlice,
@@ -31,25 +31,19 @@ pub(crate) trait Sink: Send + Sync + 'static {
 }
 
 #[repr(C)]
-struct Inner<T> {
-    dev: Opaque<kernel::bindings::miscdevice>,
+struct Device {
+    dev: kernel::bindings::miscdevice,
     fops: kernel::bindings::file_operations,
-    target: Arc<T>,
 }
 
 /// A registered device; dropping it removes the node. Open files hold the module.
 ///
 /// # Invariants
 ///
-/// `inner.dev` is registered, and stays where it is until it is deregistered.
+/// The device is registered, and stays where it is until it is deregistered.
 pub(crate) struct Registration<T: Sink> {
-    inner: Pin<KBox<Inner<T>>>,
+    inner: Pin<KBox<Hooked<Device, T>>>,
 }
-
-// SAFETY: Deregistering may happen on any thread; the target is `Send + Sync`.
-unsafe impl<T: Sink> Send for Registration<T> {}
-// SAFETY: No method takes `&self`.
-unsafe impl<T: Sink> Sync for Registration<T> {}
 
 impl<T: Sink> Registration<T> {
     /// Makes `/dev/<name>` with the permission bits `mode`. May sleep.
@@ -73,18 +67,12 @@ impl<T: Sink> Registration<T> {
             llseek: Some(bindings::noop_llseek),
             ..pin_init::zeroed()
         };
-        let inner = KBox::pin(
-            Inner {
-                dev: Opaque::new(dev),
-                fops,
-                target,
-            },
-            GFP_KERNEL,
-        )?;
-        // SAFETY: The box is pinned and outlives the registration, so the operations do too.
-        unsafe { (*inner.dev.get()).fops = &inner.fops };
+        let inner = Hooked::new(Device { dev, fops }, target)?;
+        let raw = inner.raw();
+        // SAFETY: Both are in the same pinned box, which outlives the registration.
+        unsafe { (*raw).dev.fops = &raw const (*raw).fops };
         // SAFETY: The device is initialised, pinned, and deregistered before it is freed.
-        to_result(unsafe { kernel::bindings::misc_register(inner.dev.get()) })?;
+        to_result(unsafe { kernel::bindings::misc_register(&raw mut (*raw).dev) })?;
         // INVARIANT: Just registered, in a pinned box.
         Ok(Self { inner })
     }
@@ -110,11 +98,11 @@ impl<T: Sink> Registration<T> {
         _pos: *mut kernel::bindings::loff_t,
     ) -> isize {
         from_result(|| {
-            // SAFETY: The misc core left the `struct miscdevice` there at open, the first field of
-            // a `repr(C)` `Inner<T>`; the open file holds the module and so the registration.
-            let inner = unsafe { &*(*file).private_data.cast::<Inner<T>>() };
+            // SAFETY: The misc core left the `struct miscdevice` there at open, the first field of a
+            // `Device`; the open file holds the module and so the registration.
+            let target: &T = unsafe { Hooked::target((*file).private_data.cast::<Device>()) };
             let from = UserSlice::new(UserPtr::from_addr(buf as usize), len).reader();
-            let n = inner.target.write(from, len)?;
+            let n = target.write(from, len)?;
             // NO-OVERFLOW: `write(2)` is limited to `MAX_RW_COUNT`.
             Ok(n as isize)
         })
@@ -124,6 +112,6 @@ impl<T: Sink> Registration<T> {
 impl<T: Sink> Drop for Registration<T> {
     fn drop(&mut self) {
         // SAFETY: Registered by the type invariant.
-        unsafe { kernel::bindings::misc_deregister(self.inner.dev.get()) };
+        unsafe { kernel::bindings::misc_deregister(&raw mut (*self.inner.raw()).dev) };
     }
 }

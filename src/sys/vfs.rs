@@ -7,6 +7,7 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/fs_context.h`](srctree/include/linux/fs_context.h)
 
+use super::hooked::Hooked;
 use core::marker::PhantomData;
 use kernel::{
     error::{
@@ -22,7 +23,7 @@ use kernel::{
         CStr,
         CString, //
     },
-    types::Opaque,
+    sync::Arc, //
 };
 use mpstore_bindings as bindings;
 
@@ -30,6 +31,7 @@ use kernel::bindings::{
     dentry,
     file,
     file_operations,
+    file_system_type,
     inode,
     inode_operations,
     super_block,
@@ -160,9 +162,9 @@ impl<T: Tree> Ops<T> {
     ///
     /// `sb` is a superblock of this filesystem.
     unsafe fn tree<'a>(sb: *const super_block) -> &'a T {
-        // SAFETY: The type of the superblock is the first field of a `repr(C)` `Inner<T>`, which is
-        // pinned and unregistered only after the last superblock is gone.
-        unsafe { &(*(*sb).s_type.cast::<Inner<T>>()).tree }
+        // SAFETY: The type of the superblock is in a `Hooked` with this `T`, unregistered only after
+        // the last superblock is gone.
+        unsafe { Hooked::target((*sb).s_type) }
     }
 
     /// # Safety
@@ -337,45 +339,28 @@ impl<T: Tree> Ops<T> {
     }
 }
 
-#[repr(C)]
-struct Inner<T> {
-    fs: Opaque<kernel::bindings::file_system_type>,
-    tree: T,
-}
-
 /// A registered filesystem; dropping it unregisters. Mounts hold the module.
 ///
 /// # Invariants
 ///
-/// `inner.fs` is registered, and stays where it is until it is unregistered.
+/// The type is registered, and stays where it is until it is unregistered.
 pub(crate) struct Registration<T: Tree> {
-    inner: Pin<KBox<Inner<T>>>,
+    inner: Pin<KBox<Hooked<file_system_type, T>>>,
 }
-
-// SAFETY: Unregistering may happen on any thread; the tree is `Send + Sync`.
-unsafe impl<T: Tree> Send for Registration<T> {}
-// SAFETY: No method changes anything through `&self`.
-unsafe impl<T: Tree> Sync for Registration<T> {}
 
 impl<T: Tree> Registration<T> {
     /// Registers a filesystem type. May sleep. `EBUSY` means that the kernel has one of that name.
     pub(crate) fn new(tree: T, module: &'static ThisModule, name: &'static CStr) -> Result<Self> {
-        let fs = kernel::bindings::file_system_type {
+        let fs = file_system_type {
             name: name.as_char_ptr(),
             owner: module.as_ptr(),
             init_fs_context: Some(Ops::<T>::init_fs_context_callback),
             kill_sb: Some(bindings::kill_anon_super),
             ..pin_init::zeroed()
         };
-        let inner = KBox::pin(
-            Inner {
-                fs: Opaque::new(fs),
-                tree,
-            },
-            GFP_KERNEL,
-        )?;
+        let inner = Hooked::new(fs, Arc::new(tree, GFP_KERNEL)?)?;
         // SAFETY: The type is initialised, pinned, and unregistered before it is freed.
-        to_result(unsafe { bindings::register_filesystem(inner.fs.get()) })?;
+        to_result(unsafe { bindings::register_filesystem(inner.raw()) })?;
         // INVARIANT: Just registered, in a pinned box.
         Ok(Self { inner })
     }
@@ -384,7 +369,7 @@ impl<T: Tree> Registration<T> {
 impl<T: Tree> Drop for Registration<T> {
     fn drop(&mut self) {
         // SAFETY: Registered by the type invariant.
-        unsafe { bindings::unregister_filesystem(self.inner.fs.get()) };
+        unsafe { bindings::unregister_filesystem(self.inner.raw()) };
     }
 }
 
