@@ -30,7 +30,13 @@ use kernel::{
         Relaxed, //
     },
 };
-use mpstore_format::layout::RamSizes;
+use mpstore_format::{
+    ecc::{
+        ECC_SIZE_DEFAULT,
+        ECC_SIZE_MAX, //
+    },
+    layout::RamSizes,
+};
 
 /// The table. `$define` gets one entry per parameter; see [`crate::define_params`].
 #[macro_export]
@@ -55,6 +61,8 @@ macro_rules! params_table {
                 "Size of the pmsg zone in bytes, rounded down to a power of two, 0 for none";
             tty_size: list, 0o400, "4096", None,
                 "Size of the tty zone in bytes, at the end of the region, 0 for none";
+            ecc: list, 0o400, "0", None,
+                "Parity bytes per 128 bytes of data, 0 for none, 1 means 16, at most 127";
             max_reason: list, 0o400, "-1", None,
                 "Dumps kept: 1 panic, 2 and oops (-1), 3 and emergency, 4 and shutdown, 0 as printk does";
             kmsg_bytes: uint, 0o400, "10240", None,
@@ -322,6 +330,15 @@ fn max_reason(value: &Value, text: &[u8]) -> Result<u32> {
     }
 }
 
+fn ecc_size(value: &Value, text: &[u8]) -> Result<usize> {
+    match parse_number(text).and_then(|n| usize::try_from(n).ok()) {
+        // As in-tree: 1 turns it on.
+        Some(1) => Ok(ECC_SIZE_DEFAULT),
+        Some(n) if n <= ECC_SIZE_MAX => Ok(n),
+        _ => refuse(value.name, text, "give 0, 1 for 16, or 2 to 127 bytes"),
+    }
+}
+
 fn backend_name(text: &[u8]) -> Result<CString> {
     let good = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
     if text.is_empty() || text.len() > 15 || !text.iter().all(good) {
@@ -404,6 +421,7 @@ struct ZoneValues {
     ftrace: Value,
     pmsg: Value,
     tty: Value,
+    ecc: Value,
     max_reason: Value,
 }
 
@@ -415,6 +433,7 @@ impl ZoneValues {
             ftrace: Value::of("ftrace_size", &table::ftrace_size)?,
             pmsg: Value::of("pmsg_size", &table::pmsg_size)?,
             tty: Value::of("tty_size", &table::tty_size)?,
+            ecc: Value::of("ecc", &table::ecc)?,
             max_reason: Value::of("max_reason", &table::max_reason)?,
         })
     }
@@ -430,7 +449,7 @@ impl ZoneValues {
             tty_size: size(&self.tty)?,
             // In-tree code makes one for each possible CPU.
             ftrace_zones: cpu::possible_ids(),
-            ecc_size: 0,
+            ecc_size: ecc_size(&self.ecc, self.ecc.shared(index, count)?)?,
         }
         .rounded())
     }
@@ -571,11 +590,11 @@ impl Config {
 /// of the regions.
 #[derive(Default)]
 pub(crate) struct Effective {
-    lists: [KVec<u8>; 9],
+    lists: [KVec<u8>; 10],
 }
 
 impl Effective {
-    fn params() -> [&'static Param; 9] {
+    fn params() -> [&'static Param; 10] {
         [
             &table::name,
             &table::mem_address,
@@ -585,6 +604,7 @@ impl Effective {
             &table::ftrace_size,
             &table::pmsg_size,
             &table::tty_size,
+            &table::ecc,
             &table::max_reason,
         ]
     }
@@ -600,6 +620,7 @@ impl Effective {
             CString::try_from_fmt(fmt!("{}", sizes.ftrace_size))?,
             CString::try_from_fmt(fmt!("{}", sizes.pmsg_size))?,
             CString::try_from_fmt(fmt!("{}", sizes.tty_size))?,
+            CString::try_from_fmt(fmt!("{}", sizes.ecc_size))?,
             CString::try_from_fmt(fmt!("{}", region.max_reason))?,
         ];
         for (list, value) in self.lists.iter_mut().zip(values) {

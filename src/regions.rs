@@ -155,6 +155,7 @@ fn ram(region: &RegionConfig, taken: &mut Taken, effective: &mut Effective) -> R
         mem,
         layout,
         region.max_reason,
+        sizes.ecc_size,
         false,
     )?;
     taken.push((address, end), GFP_KERNEL)?;
@@ -177,6 +178,7 @@ fn plain(config: &MemConfig) -> Result<Mem> {
         config.sizes.mem_size,
         layout,
         config.max_reason,
+        config.sizes.ecc_size,
         config.fault,
     )
     .inspect_err(|e| pr_err!("{}: can't register: {:?}\n", &*config.name, e))

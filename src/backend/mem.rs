@@ -49,13 +49,21 @@ impl Mem {
         size: usize,
         layout: RamLayout,
         max_reason: u32,
+        ecc_size: usize,
         fault: Fault,
     ) -> Result<Self> {
         if fault == Fault::Register {
             return Err(EIO);
         }
         Ok(Self {
-            ram: Ram::new(name, PersistentMem::heap(size)?, layout, max_reason, true)?,
+            ram: Ram::new(
+                name,
+                PersistentMem::heap(size)?,
+                layout,
+                max_reason,
+                ecc_size,
+                true,
+            )?,
             fault,
         })
     }

@@ -4,6 +4,7 @@
 //!
 //! See `Documentation/format-ram.md`. One mapping per region; zones are offsets into it.
 
+mod area;
 mod slots;
 mod stream;
 
@@ -25,6 +26,7 @@ use crate::{
         mem::PersistentMem, //
     },
 };
+use area::Area;
 use kernel::{
     prelude::*,
     str::CString, //
@@ -35,14 +37,14 @@ use stream::Stream;
 
 /// A region with zones.
 ///
-/// Nothing but `mem` has to be torn down; it goes last because the others only know offsets.
+/// Nothing but `area` has to be torn down; it goes last because the others only know offsets.
 pub(crate) struct Ram {
     name: CString,
     max_reason: u32,
     slots: Slots,
     streams: [Option<Stream>; Kind::COUNT],
     layout: RamLayout,
-    mem: PersistentMem,
+    area: Area,
 }
 
 impl Ram {
@@ -53,10 +55,12 @@ impl Ram {
         mem: PersistentMem,
         layout: RamLayout,
         max_reason: u32,
+        ecc_size: usize,
         live: bool,
     ) -> Result<Self> {
+        let area = Area::new(mem, ecc_size)?;
         let stream = |zone| match zone {
-            Some(zone) => Stream::new(&mem, zone, live).map(Some),
+            Some(zone) => Stream::new(&area, zone, live).map(Some),
             None => Ok(None),
         };
         let streams = [
@@ -66,12 +70,12 @@ impl Ram {
             stream(layout.tty())?,
         ];
         Ok(Self {
-            slots: Slots::new(&mem, &layout)?,
+            slots: Slots::new(&area, &layout)?,
             streams,
             name,
             max_reason,
             layout,
-            mem,
+            area,
         })
     }
 
@@ -134,7 +138,7 @@ impl Backend for Ram {
     }
 
     fn record_capacity(&self) -> usize {
-        self.layout.dmesg(0).map_or(0, stream::capacity)
+        self.layout.dmesg(0).map_or(0, |z| self.area.capacity(z))
     }
 
     fn risk(&self) -> Risk {
@@ -143,26 +147,26 @@ impl Backend for Ram {
 
     fn activate(&self) -> Result {
         self.report();
-        self.slots.activate(&self.mem, &self.layout);
+        self.slots.activate(&self.area, &self.layout);
         for stream in self.streams.iter().flatten() {
-            stream.activate(&self.mem);
+            stream.activate(&self.area);
         }
         context::write_barrier();
         Ok(())
     }
 
     fn dump(&self, dump: &Dump<'_>) -> Result {
-        self.slots.dump(&self.mem, &self.layout, dump)
+        self.slots.dump(&self.area, &self.layout, dump)
     }
 
     fn append(&self, kind: Kind, parts: &[&[u8]], context: Context) -> Result {
         self.stream(kind)
             .ok_or(EINVAL)?
-            .append(&self.mem, parts, context)
+            .append(&self.area, parts, context)
     }
 
     fn records(&self, f: &mut dyn FnMut(&RecordInfo) -> Result) -> Result {
-        self.slots.records(&self.mem, &self.layout, f)?;
+        self.slots.records(&self.area, &self.layout, f)?;
         for kind in Kind::ALL {
             let size = self.stream(kind).map_or(0, Stream::size);
             if size > 0 {
@@ -183,15 +187,15 @@ impl Backend for Ram {
 
     fn read(&self, id: &RecordId) -> Result<VVec<u8>> {
         match id.kind {
-            Kind::Dmesg => self.slots.read(&self.mem, &self.layout, id),
-            kind => self.stream(kind).ok_or(ESTALE)?.read(&self.mem),
+            Kind::Dmesg => self.slots.read(&self.area, &self.layout, id),
+            kind => self.stream(kind).ok_or(ESTALE)?.read(&self.area),
         }
     }
 
     fn erase(&self, id: &RecordId) -> Result {
         match id.kind {
-            Kind::Dmesg => self.slots.erase(&self.mem, &self.layout, id),
-            kind => self.stream(kind).ok_or(ESTALE)?.erase(&self.mem),
+            Kind::Dmesg => self.slots.erase(&self.area, &self.layout, id),
+            kind => self.stream(kind).ok_or(ESTALE)?.erase(&self.area),
         }
     }
 }

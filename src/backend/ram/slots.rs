@@ -6,18 +6,19 @@
 //! when there is none takes the place of the oldest: a machine that panics again and again keeps as
 //! many dumps as it has zones. Part 2 and later of a dump never push out another record.
 
-use super::stream;
+use super::area::{
+    cookie,
+    Area, //
+};
 use crate::{
     record::{
         Dump,
         Kind,
         RecordId,
-        RecordInfo,
-        Stamp, //
+        RecordInfo, //
     },
     sys::{
         context,
-        mem::PersistentMem,
         raw_lock::{
             Level,
             RawLock, //
@@ -35,8 +36,7 @@ use mpstore_format::{
     layout::RamLayout,
     ram::{
         Garbage,
-        Ring,
-        HEADER_BYTES, //
+        Ring, //
     },
     record::{
         DmesgHeader,
@@ -64,14 +64,6 @@ enum Slot {
     Unknown,
 }
 
-/// Tells a record from another in the same zone.
-fn cookie(stamp: Stamp) -> u64 {
-    stamp
-        .sec
-        .wrapping_mul(1_000_000)
-        .wrapping_add(u64::from(stamp.usec))
-}
-
 pub(super) struct Slots {
     /// A bit for each zone that holds a record.
     used: VVec<Atomic<u64>>,
@@ -95,7 +87,7 @@ pub(super) struct Found {
 
 impl Slots {
     /// Looks at all zones and changes nothing. May sleep.
-    pub(super) fn new(mem: &PersistentMem, layout: &RamLayout) -> Result<Self> {
+    pub(super) fn new(area: &Area, layout: &RamLayout) -> Result<Self> {
         let count = layout.dmesg_count();
         let mut used = VVec::with_capacity(count.div_ceil(64), GFP_KERNEL)?;
         for _ in 0..count.div_ceil(64) {
@@ -110,7 +102,7 @@ impl Slots {
         };
         let (mut found, mut newest) = (Found::default(), 0);
         for index in 0..count {
-            match this.look(mem, layout, index) {
+            match this.look(area, layout, index) {
                 Slot::Record { header, .. } => {
                     found.records += 1;
                     found.ours += 1;
@@ -137,21 +129,18 @@ impl Slots {
         Ok(this)
     }
 
-    fn look(&self, mem: &PersistentMem, layout: &RamLayout, index: usize) -> Slot {
+    fn look(&self, area: &Area, layout: &RamLayout, index: usize) -> Slot {
         let Some(zone) = layout.dmesg(index) else {
             return Slot::Empty;
         };
-        let ring = match stream::check(mem, zone) {
+        let ring = match area.check(zone) {
             Ok(ring) => ring,
             Err(garbage) => return Slot::Garbage(garbage),
         };
         if ring.is_empty() {
             return Slot::Empty;
         }
-        let mut head = [0; DMESG_HEADER_MAX];
-        mem.read(zone.offset + HEADER_BYTES, &mut head);
-        let head = head.get(..ring.size()).unwrap_or(&head);
-        match DmesgHeader::parse(head) {
+        match area.dump_header(zone, &ring) {
             Some((header, skip)) => Slot::Record {
                 header,
                 skip,
@@ -192,18 +181,18 @@ impl Slots {
     }
 
     /// Gives zones with garbage an empty header.
-    pub(super) fn activate(&self, mem: &PersistentMem, layout: &RamLayout) {
+    pub(super) fn activate(&self, area: &Area, layout: &RamLayout) {
         for index in 0..self.count {
             if let (Slot::Garbage(_) | Slot::Unknown, Some(zone)) =
-                (self.look(mem, layout, index), layout.dmesg(index))
+                (self.look(area, layout, index), layout.dmesg(index))
             {
-                stream::write_header(mem, zone, &Ring::empty(stream::capacity(zone)));
+                area.write_header(zone, &Ring::empty(area.capacity(zone)));
             }
         }
     }
 
     /// Keeps a dump. Crash context.
-    pub(super) fn dump(&self, mem: &PersistentMem, layout: &RamLayout, dump: &Dump<'_>) -> Result {
+    pub(super) fn dump(&self, area: &Area, layout: &RamLayout, dump: &Dump<'_>) -> Result {
         let _guard = self.lock.lock_crash().ok_or(EBUSY)?;
         let mut header = [0; DMESG_HEADER_MAX];
         let header_len = DmesgHeader {
@@ -227,19 +216,21 @@ impl Slots {
             let mut title = [0; HEAD_LINE_MAX];
             let title_len = head_line(&mut title, dump.reason, dump.count, part);
             let title = title.get(..title_len).unwrap_or(&[]);
-            let room = stream::capacity(zone).saturating_sub(header.len() + title.len());
+            let room = area
+                .capacity(zone)
+                .saturating_sub(header.len() + title.len());
             let (older, text) = split_newest(rest, room);
             if text.is_empty() {
                 break;
             }
             // The zone reads as empty until all of it is there.
-            let mut ring = Ring::empty(stream::capacity(zone));
-            stream::write_header(mem, zone, &ring);
+            let mut ring = Ring::empty(area.capacity(zone));
+            area.write_header(zone, &ring);
             for bytes in [header, title, text] {
-                stream::append(mem, zone, &mut ring, bytes);
+                area.append(zone, &mut ring, bytes);
             }
             context::write_barrier();
-            stream::write_header(mem, zone, &ring);
+            area.write_header(zone, &ring);
             self.mark(index, true);
             self.next.store((index + 1) % self.count.max(1), Relaxed);
             stored += title.len() + text.len();
@@ -252,19 +243,25 @@ impl Slots {
     /// Calls `f` for every record.
     pub(super) fn records(
         &self,
-        mem: &PersistentMem,
+        area: &Area,
         layout: &RamLayout,
         f: &mut dyn FnMut(&RecordInfo) -> Result,
     ) -> Result {
         for index in 0..self.count {
-            if let Slot::Record { header, skip, size } = self.look(mem, layout, index) {
+            if let Slot::Record { header, skip, size } = self.look(area, layout, index) {
+                let id = RecordId {
+                    kind: Kind::Dmesg,
+                    id: index as u64,
+                    cookie: cookie(header.stamp),
+                };
                 f(&RecordInfo {
-                    id: RecordId {
-                        kind: Kind::Dmesg,
-                        id: index as u64,
-                        cookie: cookie(header.stamp),
+                    id,
+                    size: if area.has_ecc() {
+                        // The notice at its end tells what was corrected.
+                        self.read(area, layout, &id)?.len()
+                    } else {
+                        size - skip
                     },
-                    size: size - skip,
                     stamp: Some(header.stamp),
                     compressed: header.compressed,
                 })?;
@@ -274,45 +271,39 @@ impl Slots {
     }
 
     /// Whether zone `id` still holds the record that is meant. The lock is held.
-    fn same(&self, mem: &PersistentMem, layout: &RamLayout, id: &RecordId) -> Result<usize> {
+    fn same(&self, area: &Area, layout: &RamLayout, id: &RecordId) -> Result<usize> {
         let index = usize::try_from(id.id)?;
-        match self.look(mem, layout, index) {
+        match self.look(area, layout, index) {
             Slot::Record { header, .. } if cookie(header.stamp) == id.cookie => Ok(index),
             _ => Err(ESTALE),
         }
     }
 
     /// Content of a record. May sleep.
-    pub(super) fn read(
-        &self,
-        mem: &PersistentMem,
-        layout: &RamLayout,
-        id: &RecordId,
-    ) -> Result<VVec<u8>> {
+    pub(super) fn read(&self, area: &Area, layout: &RamLayout, id: &RecordId) -> Result<VVec<u8>> {
         let zone = layout.dmesg(usize::try_from(id.id)?).ok_or(ESTALE)?;
-        let mut bytes = VVec::from_elem(0, stream::capacity(zone), GFP_KERNEL)?;
-        let (skip, size) = {
+        let mut raw = VVec::from_elem(0, zone.len, GFP_KERNEL)?;
+        {
             let _guard = self.lock.lock();
-            let index = self.same(mem, layout, id)?;
-            let Slot::Record { skip, size, .. } = self.look(mem, layout, index) else {
-                return Err(ESTALE);
-            };
-            let ring = stream::check(mem, zone).map_err(|_| ESTALE)?;
-            let part = bytes.get_mut(..ring.size()).ok_or(EIO)?;
-            stream::copy_out(mem, zone, &ring, part);
-            (skip, size)
-        };
+            self.same(area, layout, id)?;
+            area.copy_raw(zone, &mut raw);
+        }
+        let content = area.content(raw)?;
+        let (_, skip) = DmesgHeader::parse(&content.bytes).ok_or(ESTALE)?;
         let mut text = VVec::new();
-        text.extend_from_slice(bytes.get(skip..size).ok_or(EIO)?, GFP_KERNEL)?;
+        text.extend_from_slice(content.bytes.get(skip..).unwrap_or(&[]), GFP_KERNEL)?;
+        if let Some(notice) = area.notice(content.repair)? {
+            text.extend_from_slice(notice.to_bytes(), GFP_KERNEL)?;
+        }
         Ok(text)
     }
 
     /// Erases a record.
-    pub(super) fn erase(&self, mem: &PersistentMem, layout: &RamLayout, id: &RecordId) -> Result {
+    pub(super) fn erase(&self, area: &Area, layout: &RamLayout, id: &RecordId) -> Result {
         let _guard = self.lock.lock();
-        let index = self.same(mem, layout, id)?;
+        let index = self.same(area, layout, id)?;
         let zone = layout.dmesg(index).ok_or(ESTALE)?;
-        stream::write_header(mem, zone, &Ring::empty(stream::capacity(zone)));
+        area.write_header(zone, &Ring::empty(area.capacity(zone)));
         self.mark(index, false);
         Ok(())
     }

@@ -2,14 +2,12 @@
 
 //! A zone that is a ring of bytes: console, pmsg, tty.
 
+use super::area::Area;
 use crate::{
     backend::Context,
-    sys::{
-        mem::PersistentMem,
-        raw_lock::{
-            Level,
-            RawLock, //
-        }, //
+    sys::raw_lock::{
+        Level,
+        RawLock, //
     },
 };
 use kernel::{
@@ -29,56 +27,15 @@ use mpstore_format::{
         Garbage,
         Header,
         Ring,
-        HEADER_BYTES,
         SIGNATURE, //
     },
 };
 
-/// Reads and checks a zone's header.
-pub(super) fn check(mem: &PersistentMem, zone: Zone) -> Result<Ring, Garbage> {
-    let mut raw = [0; HEADER_BYTES];
-    mem.read(zone.offset, &mut raw);
-    Ring::check(Header::from_bytes(raw), SIGNATURE, capacity(zone))
-}
-
-/// Writes a zone's header.
-pub(super) fn write_header(mem: &PersistentMem, zone: Zone, ring: &Ring) {
-    mem.write(zone.offset, &ring.header(SIGNATURE).to_bytes());
-}
-
-/// Bytes of data that a zone holds.
-pub(super) fn capacity(zone: Zone) -> usize {
-    zone.len.saturating_sub(HEADER_BYTES)
-}
-
-/// Appends to the data of a ring, whose header is written by the caller.
-pub(super) fn append(mem: &PersistentMem, zone: Zone, ring: &mut Ring, bytes: &[u8]) {
-    let plan = ring.append(bytes.len());
-    let mut rest = bytes.get(plan.skip..).unwrap_or(&[]);
-    for span in plan.spans {
-        let Some((part, after)) = rest.split_at_checked(span.len) else {
-            return;
-        };
-        mem.write(zone.offset + HEADER_BYTES + span.at, part);
-        rest = after;
-    }
-}
-
-/// Copies a ring's data out, oldest byte first. `to` has the size of the ring.
-pub(super) fn copy_out(mem: &PersistentMem, zone: Zone, ring: &Ring, to: &mut [u8]) {
-    let mut rest = to;
-    for span in ring.linear() {
-        let Some((part, after)) = rest.split_at_mut_checked(span.len) else {
-            return;
-        };
-        mem.read(zone.offset + HEADER_BYTES + span.at, part);
-        rest = after;
-    }
-}
-
 /// A ring zone: what an earlier kernel left in it, and what this one writes.
 pub(super) struct Stream {
     zone: Zone,
+    /// Bytes of data that the zone holds.
+    capacity: usize,
     /// Start in the upper, size in the lower half: whoever goes on without the lock in a panic
     /// still sees a ring that was true at some moment.
     state: Atomic<u64>,
@@ -93,18 +50,25 @@ pub(super) struct Stream {
 
 impl Stream {
     /// Reads what the zone holds and changes nothing. May sleep.
-    pub(super) fn new(mem: &PersistentMem, zone: Zone, live: bool) -> Result<Self> {
-        let found = check(mem, zone);
+    pub(super) fn new(area: &Area, zone: Zone, live: bool) -> Result<Self> {
+        let found = area.check(zone);
         let old = match &found {
             Ok(ring) if !ring.is_empty() => {
-                let mut bytes = VVec::from_elem(0, ring.size(), GFP_KERNEL)?;
-                copy_out(mem, zone, ring, &mut bytes);
-                Some(bytes)
+                let mut raw = VVec::from_elem(0, zone.len, GFP_KERNEL)?;
+                area.copy_raw(zone, &mut raw);
+                let mut content = area.content(raw)?;
+                if let Some(notice) = area.notice(content.repair)? {
+                    content
+                        .bytes
+                        .extend_from_slice(notice.to_bytes(), GFP_KERNEL)?;
+                }
+                Some(content.bytes)
             }
             _ => None,
         };
         Ok(Self {
             zone,
+            capacity: area.capacity(zone),
             state: Atomic::new(0),
             lock: RawLock::new(Level::Inner)?,
             old: KBox::pin_init(new_mutex!(old), GFP_KERNEL)?,
@@ -123,35 +87,34 @@ impl Stream {
             // CAST: The lower half.
             size: state as u32,
         };
-        let capacity = capacity(self.zone);
-        Ring::check(header, SIGNATURE, capacity).unwrap_or(Ring::empty(capacity))
+        Ring::check(header, SIGNATURE, self.capacity).unwrap_or(Ring::empty(self.capacity))
     }
 
-    fn set_ring(&self, mem: &PersistentMem, ring: &Ring) {
+    fn set_ring(&self, area: &Area, ring: &Ring) {
         let header = ring.header(SIGNATURE);
         self.state.store(
             u64::from(header.start) << 32 | u64::from(header.size),
             Relaxed,
         );
-        mem.write(self.zone.offset, &header.to_bytes());
+        area.write_header(self.zone, ring);
     }
 
     /// Begins this kernel's log.
-    pub(super) fn activate(&self, mem: &PersistentMem) {
-        self.set_ring(mem, &Ring::empty(capacity(self.zone)));
+    pub(super) fn activate(&self, area: &Area) {
+        self.set_ring(area, &Ring::empty(self.capacity));
     }
 
     /// Appends as one piece. Data first, then the header: what a reset cuts off was never there.
-    pub(super) fn append(&self, mem: &PersistentMem, parts: &[&[u8]], context: Context) -> Result {
+    pub(super) fn append(&self, area: &Area, parts: &[&[u8]], context: Context) -> Result {
         let _guard = match context {
             Context::Task => self.lock.lock(),
             Context::Crash => self.lock.lock_crash().ok_or(EBUSY)?,
         };
         let mut ring = self.ring();
         for part in parts {
-            append(mem, self.zone, &mut ring, part);
+            area.append(self.zone, &mut ring, part);
         }
-        self.set_ring(mem, &ring);
+        self.set_ring(area, &ring);
         Ok(())
     }
 
@@ -164,14 +127,14 @@ impl Stream {
     }
 
     /// The record. May sleep.
-    pub(super) fn read(&self, mem: &PersistentMem) -> Result<VVec<u8>> {
+    pub(super) fn read(&self, area: &Area) -> Result<VVec<u8>> {
         if self.live {
-            let mut bytes = VVec::from_elem(0, capacity(self.zone), GFP_KERNEL)?;
+            let mut bytes = VVec::from_elem(0, self.capacity, GFP_KERNEL)?;
             let size = {
                 let _guard = self.lock.lock();
                 let ring = self.ring();
                 let part = bytes.get_mut(..ring.size()).ok_or(EIO)?;
-                copy_out(mem, self.zone, &ring, part);
+                area.copy_out(self.zone, &ring, part);
                 ring.size()
             };
             bytes.truncate(size);
@@ -184,10 +147,10 @@ impl Stream {
     }
 
     /// Erases the record. The medium was taken over by this kernel's log already, which stays.
-    pub(super) fn erase(&self, mem: &PersistentMem) -> Result {
+    pub(super) fn erase(&self, area: &Area) -> Result {
         if self.live {
             let _guard = self.lock.lock();
-            self.set_ring(mem, &Ring::empty(capacity(self.zone)));
+            self.set_ring(area, &Ring::empty(self.capacity));
             return Ok(());
         }
         self.old.lock().take().map(drop).ok_or(ESTALE)

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Zones as bytes on the medium: header, ring, parity. Where ECC is on, every write also writes
+//! the parity of what it touched, and every read is of a corrected copy.
+
+use crate::{
+    record::Stamp,
+    sys::mem::PersistentMem, //
+};
+use kernel::{
+    prelude::*,
+    str::CString, //
+};
+use mpstore_format::{
+    ecc::{
+        repair_zone,
+        Codec,
+        EccGeometry,
+        Repair,
+        BLOCK_BYTES,
+        ECC_SIZE_MAX, //
+    },
+    layout::Zone,
+    ram::{
+        Garbage,
+        Header,
+        Ring,
+        Span,
+        HEADER_BYTES,
+        SIGNATURE, //
+    },
+    record::{
+        DmesgHeader,
+        DMESG_HEADER_MAX, //
+    },
+};
+
+// The header line of a dump record is corrected as part of one block.
+const _: () = assert!(DMESG_HEADER_MAX <= BLOCK_BYTES);
+
+/// The mapped region, and how its zones are protected.
+pub(super) struct Area {
+    mem: PersistentMem,
+    codec: Option<Codec>,
+}
+
+/// Content of a zone in order, and what it took to get it.
+pub(super) struct Content {
+    /// The bytes, oldest first.
+    pub(super) bytes: VVec<u8>,
+    /// Damage.
+    pub(super) repair: Repair,
+}
+
+impl Area {
+    /// `ecc_size` parity bytes for each block, 0 for none.
+    pub(super) fn new(mem: PersistentMem, ecc_size: usize) -> Result<Self> {
+        let codec = match ecc_size {
+            0 => None,
+            size => Some(Codec::new(size)?),
+        };
+        Ok(Self { mem, codec })
+    }
+
+    /// Whether zones carry parity.
+    pub(super) fn has_ecc(&self) -> bool {
+        self.codec.is_some()
+    }
+
+    fn ecc_size(&self) -> usize {
+        self.codec.as_ref().map_or(0, Codec::ecc_size)
+    }
+
+    fn geometry(&self, zone: Zone) -> Option<EccGeometry> {
+        EccGeometry::new(zone.len, self.ecc_size()).ok()
+    }
+
+    /// Bytes of data that a zone holds.
+    pub(super) fn capacity(&self, zone: Zone) -> usize {
+        self.geometry(zone).map_or(0, |g| g.capacity())
+    }
+
+    /// Reads and checks a zone's header.
+    pub(super) fn check(&self, zone: Zone) -> Result<Ring, Garbage> {
+        let mut raw = [0; HEADER_BYTES];
+        self.mem.read(zone.offset, &mut raw);
+        if let Some(span) = self.geometry(zone).and_then(|g| g.header_parity()) {
+            self.correct(zone, span, &mut raw);
+        }
+        Ring::check(Header::from_bytes(raw), SIGNATURE, self.capacity(zone))
+    }
+
+    /// Corrects a copy of one block by the parity at `span`, if that is possible.
+    fn correct(&self, zone: Zone, span: Span, data: &mut [u8]) {
+        let mut parity = [0; ECC_SIZE_MAX];
+        if let (Some(codec), Some(parity)) = (&self.codec, parity.get_mut(..span.len)) {
+            self.mem.read(zone.offset + HEADER_BYTES + span.at, parity);
+            // What can't be corrected is judged like any other content.
+            let _ = codec.decode(data, parity);
+        }
+    }
+
+    /// Writes the parity of `data` to `span`.
+    fn protect(&self, zone: Zone, span: Span, data: &[u8]) {
+        let mut parity = [0; ECC_SIZE_MAX];
+        if let (Some(codec), Some(parity)) = (&self.codec, parity.get_mut(..span.len)) {
+            codec.encode(data, parity);
+            self.mem.write(zone.offset + HEADER_BYTES + span.at, parity);
+        }
+    }
+
+    /// Writes a zone's header.
+    pub(super) fn write_header(&self, zone: Zone, ring: &Ring) {
+        let raw = ring.header(SIGNATURE).to_bytes();
+        self.mem.write(zone.offset, &raw);
+        if let Some(span) = self.geometry(zone).and_then(|g| g.header_parity()) {
+            self.protect(zone, span, &raw);
+        }
+    }
+
+    /// Appends to the data of a ring, whose header is written by the caller.
+    pub(super) fn append(&self, zone: Zone, ring: &mut Ring, bytes: &[u8]) {
+        let plan = ring.append(bytes.len());
+        let mut rest = bytes.get(plan.skip..).unwrap_or(&[]);
+        for span in plan.spans {
+            let Some((part, after)) = rest.split_at_checked(span.len) else {
+                return;
+            };
+            self.mem.write(zone.offset + HEADER_BYTES + span.at, part);
+            self.protect_span(zone, span);
+            rest = after;
+        }
+    }
+
+    /// Encodes the blocks that `span` touches anew, from what is in memory.
+    fn protect_span(&self, zone: Zone, span: Span) {
+        let Some(geometry) = self.geometry(zone).filter(|g| g.ecc_size() > 0) else {
+            return;
+        };
+        for block in geometry.touched(span).filter_map(|i| geometry.block(i)) {
+            let mut data = [0; BLOCK_BYTES];
+            if let Some(data) = data.get_mut(..block.data.len) {
+                self.mem
+                    .read(zone.offset + HEADER_BYTES + block.data.at, data);
+                self.protect(zone, block.parity, data);
+            }
+        }
+    }
+
+    /// The header line of the dump record in a zone, and its length.
+    pub(super) fn dump_header(&self, zone: Zone, ring: &Ring) -> Option<(DmesgHeader, usize)> {
+        let mut data = [0; BLOCK_BYTES];
+        let (len, parity) = match self.geometry(zone)?.block(0) {
+            Some(block) => (block.data.len, Some(block.parity)),
+            None => (BLOCK_BYTES.min(self.capacity(zone)), None),
+        };
+        let data = data.get_mut(..len)?;
+        self.mem.read(zone.offset + HEADER_BYTES, data);
+        if let Some(parity) = parity {
+            self.correct(zone, parity, data);
+        }
+        DmesgHeader::parse(
+            data.get(..ring.size().min(DMESG_HEADER_MAX))
+                .unwrap_or(data),
+        )
+    }
+
+    /// Copies a ring's data out in order, as it is. `to` has the size of the ring.
+    pub(super) fn copy_out(&self, zone: Zone, ring: &Ring, to: &mut [u8]) {
+        let mut rest = to;
+        for span in ring.linear() {
+            let Some((part, after)) = rest.split_at_mut_checked(span.len) else {
+                return;
+            };
+            self.mem.read(zone.offset + HEADER_BYTES + span.at, part);
+            rest = after;
+        }
+    }
+
+    /// Copies a whole zone, header and parity included. Any context.
+    pub(super) fn copy_raw(&self, zone: Zone, to: &mut [u8]) {
+        self.mem.read(zone.offset, to);
+    }
+
+    /// Takes the content out of a copy made by [`Self::copy_raw`], corrected. May sleep.
+    pub(super) fn content(&self, mut raw: VVec<u8>) -> Result<Content> {
+        let repair = repair_zone(&mut raw, SIGNATURE, self.ecc_size())?;
+        let capacity = EccGeometry::new(raw.len(), self.ecc_size())?.capacity();
+        let (header, data) = raw.split_first_chunk::<HEADER_BYTES>().ok_or(EIO)?;
+        let ring = Ring::check(Header::from_bytes(*header), SIGNATURE, capacity)
+            .unwrap_or(Ring::empty(capacity));
+        let mut bytes = VVec::with_capacity(ring.size(), GFP_KERNEL)?;
+        for span in ring.linear() {
+            bytes.extend_from_slice(span.of(data), GFP_KERNEL)?;
+        }
+        Ok(Content { bytes, repair })
+    }
+
+    /// What is appended to a record's content about its damage, as in-tree; nothing without ECC.
+    pub(super) fn notice(&self, repair: Repair) -> Result<Option<CString>> {
+        if self.codec.is_none() {
+            return Ok(None);
+        }
+        let notice = if repair == Repair::default() {
+            CString::try_from_fmt(fmt!("\nECC: No errors detected\n"))?
+        } else {
+            CString::try_from_fmt(fmt!(
+                "\nECC: {} Corrected bytes, {} unrecoverable blocks\n",
+                repair.corrected,
+                repair.lost
+            ))?
+        };
+        Ok(Some(notice))
+    }
+}
+
+/// Tells a record from another in the same zone.
+pub(super) fn cookie(stamp: Stamp) -> u64 {
+    stamp
+        .sec
+        .wrapping_mul(1_000_000)
+        .wrapping_add(u64::from(stamp.usec))
+}
