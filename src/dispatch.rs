@@ -34,6 +34,8 @@ struct Slot {
     backend: KBox<dyn Backend>,
     /// Records that it lost.
     lost: Atomic<u32>,
+    /// Whether that was said.
+    told: Atomic<bool>,
 }
 
 /// All live backends and who gets what.
@@ -71,6 +73,7 @@ impl Dispatcher {
                 Slot {
                     backend,
                     lost: Atomic::new(0),
+                    told: Atomic::new(false),
                 },
                 GFP_KERNEL,
             )?;
@@ -167,8 +170,9 @@ impl Dispatcher {
 
 impl Slot {
     fn lose(&self, kind: Kind, e: Error, context: Context) {
+        self.lost.fetch_add(1, Relaxed);
         // Printing from a crash path could recurse into the console; the counter stays.
-        if self.lost.fetch_add(1, Relaxed) == 0 && context == Context::Task {
+        if context == Context::Task && !self.told.xchg(true, Relaxed) {
             pr_err!(
                 "{}: lost a {} record: {:?}; further losses are only counted\n",
                 self.backend.name(),

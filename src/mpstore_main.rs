@@ -67,8 +67,10 @@ impl kernel::Module for Mpstore {
         let config = Config::read()?;
         let made = regions::make(&config)?;
         match made.failed {
-            Some(e) if config.strict || made.backends.is_empty() => {
-                pr_err!("no backend, not loaded\n");
+            // Each has had its line.
+            Some(e) if made.backends.is_empty() => return Err(e),
+            Some(e) if config.strict => {
+                pr_err!("strict=1: not loaded because a backend can't start, see above\n");
                 return Err(e);
             }
             None if made.backends.is_empty() => {
@@ -113,6 +115,7 @@ impl kernel::Module for Mpstore {
         let console = start.frontend(kinds.has(Kind::Console), Kind::Console, || {
             Console::start(dispatcher.clone())
         })?;
+        sys::param::go_live();
         Ok(Self {
             _console: console,
             _tty: tty,

@@ -144,16 +144,17 @@ pub(crate) fn set_tty_raw(value: &[u8]) -> Result {
 
 /// Hook of the parameter `tty_names`.
 pub(crate) fn set_tty_names(value: &[u8]) -> Result {
-    let good = |b: &u8| b.is_ascii_graphic();
-    if value.iter().all(good) && TTY.names.set(value) {
-        Ok(())
-    } else {
-        refuse(
+    if !value.iter().all(u8::is_ascii_graphic) {
+        return refuse(
             "tty_names",
             value,
             "give patterns with commas between, no blanks",
-        )
+        );
     }
+    if !TTY.names.set(value) {
+        return refuse("tty_names", value, "too long, give at most 128 bytes");
+    }
+    Ok(())
 }
 
 /// How the tty frontend sees writes.
@@ -269,7 +270,7 @@ impl Value {
             n if n == count => Ok(self.item(index)),
             n => {
                 pr_err!(
-                    "{}={}: {} values for {} regions; give one for all or one for each\n",
+                    "{}={}: {} values for {} backends; give one for all or one for each\n",
                     self.name,
                     BStr::from_bytes(self.as_bytes()),
                     n,
@@ -365,12 +366,17 @@ fn from_command_line() -> Result {
     // Of several the last one counts, as everywhere on the command line.
     for word in words {
         let word = word.strip_prefix(b"\"").unwrap_or(word);
+        if word == b"--" {
+            // What follows is for init.
+            break;
+        }
         let Some(rest) = word.strip_prefix(b"mpstore.") else {
             continue;
         };
         let (key, value) = match rest.iter().position(|b| *b == b'=') {
             Some(at) => rest.split_at(at),
-            None => (rest, &[][..]),
+            // A switch without a value is on, as for the kernel's own.
+            None => (rest, &b"=Y"[..]),
         };
         let value = value.strip_prefix(b"=").unwrap_or(value);
         let value = value.strip_prefix(b"\"").unwrap_or(value);
@@ -471,9 +477,12 @@ impl Config {
             hook(Value::of(name, param)?.as_bytes())?;
         }
         let zones = ZoneValues::read()?;
+        let mem_count = number("test_mem", &table::test_mem, BACKENDS_MAX, "give 0 to 32")?;
+        let regions = Self::regions(&zones, mem_count)?;
+        let mems = Self::mems(&zones, &regions, mem_count)?;
         Ok(Self {
-            regions: Self::regions(&zones)?,
-            mems: Self::mems(&zones)?,
+            regions,
+            mems,
             kmsg_bytes: number(
                 "kmsg_bytes",
                 &table::kmsg_bytes,
@@ -485,7 +494,8 @@ impl Config {
         })
     }
 
-    fn regions(zones: &ZoneValues) -> Result<KVec<RegionConfig>> {
+    /// `others` backends come behind the regions in the lists of zone sizes.
+    fn regions(zones: &ZoneValues, others: usize) -> Result<KVec<RegionConfig>> {
         let address = Value::of("mem_address", &table::mem_address)?;
         let label = Value::of("mem_name", &table::mem_name)?;
         let size = Value::of("mem_size", &table::mem_size)?;
@@ -494,6 +504,10 @@ impl Config {
         if count > BACKENDS_MAX {
             return refuse("mem_address", address.as_bytes(), "give at most 32 regions");
         }
+        if name.len() > count || (name.len() > 0 && name.len() < count) {
+            return refuse("name", name.as_bytes(), "give one name for each region");
+        }
+        let total = count + others;
         let mut regions = KVec::<RegionConfig>::with_capacity(count, GFP_KERNEL)?;
         for index in 0..count {
             let place = match (address.item(index), label.item(index)) {
@@ -546,8 +560,8 @@ impl Config {
                     name: dir,
                     place,
                     size: mem_size,
-                    sizes: zones.sizes(index, count, 0)?,
-                    max_reason: zones.max_reason(index, count)?,
+                    sizes: zones.sizes(index, total, 0)?,
+                    max_reason: zones.max_reason(index, total)?,
                 },
                 GFP_KERNEL,
             )?;
@@ -555,8 +569,7 @@ impl Config {
         Ok(regions)
     }
 
-    fn mems(zones: &ZoneValues) -> Result<KVec<MemConfig>> {
-        let count = number("test_mem", &table::test_mem, BACKENDS_MAX, "give 0 to 32")?;
+    fn mems(zones: &ZoneValues, regions: &[RegionConfig], count: usize) -> Result<KVec<MemConfig>> {
         let size = number(
             "test_mem_size",
             &table::test_mem_size,
@@ -564,8 +577,20 @@ impl Config {
             "give a number of bytes up to 64M",
         )?;
         let faults = Value::of("test_mem_fault", &table::test_mem_fault)?;
+        if faults.len() > count {
+            return refuse(
+                "test_mem_fault",
+                faults.as_bytes(),
+                "give no more values than test_mem",
+            );
+        }
+        let (first, total) = (regions.len(), regions.len() + count);
         let mut mems = KVec::with_capacity(count, GFP_KERNEL)?;
         for index in 0..count {
+            let name = CString::try_from_fmt(fmt!("mem{}", index))?;
+            if regions.iter().any(|r| *r.name == *name) {
+                return refuse("name", name.to_bytes(), "taken by test_mem; give another");
+            }
             let fault = match faults.item(index) {
                 b"" | b"none" => Fault::None,
                 b"register" => Fault::Register,
@@ -574,9 +599,9 @@ impl Config {
             };
             mems.push(
                 MemConfig {
-                    name: CString::try_from_fmt(fmt!("mem{}", index))?,
-                    sizes: zones.sizes(index, count, size)?,
-                    max_reason: zones.max_reason(index, count)?,
+                    name,
+                    sizes: zones.sizes(first + index, total, size)?,
+                    max_reason: zones.max_reason(first + index, total)?,
                     fault,
                 },
                 GFP_KERNEL,

@@ -339,12 +339,16 @@ impl RamLayout {
             one(pmsg.end(), 0)
         } else {
             let count = ftrace_zones.max(1);
+            // One zone for all is as large as asked for; only shares are made even, but a power
+            // of two is so from two upwards.
+            let len = (ftrace_size / count) & !1;
+            let fits = ZoneKind::Ftrace.fits(len, ecc_size);
             Row {
                 offset: pmsg.end(),
-                // One zone for all is as large as asked for; only shares are made even, but a
-                // power of two is so from two upwards.
-                len: (ftrace_size / count) & !1,
-                count,
+                len,
+                // Shares that are too small for a record, as a machine with many CPUs has them by
+                // default, hold none; their space stays theirs.
+                count: if fits { count } else { 0 },
             }
         };
         let tty = one(mem_size - tty_size, tty_size);
@@ -373,9 +377,12 @@ impl RamLayout {
                 return Err(LayoutError::TooSmall {
                     field,
                     size,
-                    least: least_size(kind, row.count, ecc_size),
+                    least: least_size(kind, ecc_size),
                 });
             }
+        }
+        if rows.iter().all(|(_, row)| row.count == 0) {
+            return Err(LayoutError::NoZones);
         }
         // INVARIANT: `count * len` is at most `room` for dmesg and `ftrace_size` for ftrace, so the
         // rows up to ftrace end at `mem_size - tty_size` or before, where the last one begins.
@@ -432,12 +439,10 @@ impl RamLayout {
     }
 }
 
-/// The smallest power of two which, divided into `count` zones, gives zones of some use.
-fn least_size(kind: ZoneKind, count: usize, ecc_size: usize) -> usize {
-    // Only the function trace divides its size; a record's zone is never smaller than its size.
-    let count = if kind == ZoneKind::Ftrace { count } else { 1 };
+/// The smallest power of two that makes a zone of some use.
+fn least_size(kind: ZoneKind, ecc_size: usize) -> usize {
     let mut size: usize = 1;
-    while !kind.fits((size / count) & !1, ecc_size) {
+    while !kind.fits(size, ecc_size) {
         match size.checked_mul(2) {
             Some(double) => size = double,
             None => break,
@@ -596,6 +601,25 @@ mod tests {
     }
 
     #[test]
+    fn many_cpus_leave_no_trace_zones_but_their_space() {
+        let sizes = |ftrace_zones| RamSizes {
+            mem_size: 0x10000,
+            record_size: 0x1000,
+            ftrace_size: 0x1000,
+            pmsg_size: 0x1000,
+            ftrace_zones,
+            ..RamSizes::default()
+        };
+        let (few, many) = (
+            RamLayout::new(&sizes(2)).unwrap(),
+            RamLayout::new(&sizes(512)).unwrap(),
+        );
+        assert_eq!((few.ftrace_count(), many.ftrace_count()), (2, 0));
+        assert_eq!(few.dmesg_count(), many.dmesg_count());
+        assert_eq!(few.pmsg(), many.pmsg());
+    }
+
+    #[test]
     fn faults_name_the_size() {
         let base = RamSizes {
             mem_size: 0x10000,
@@ -647,14 +671,6 @@ mod tests {
         );
         assert_eq!(
             fault(RamSizes {
-                ftrace_size: 64,
-                ftrace_zones: 3,
-                ..base
-            }),
-            "ftrace_size: 0x40 bytes are of no use, at least 0x80 are needed"
-        );
-        assert_eq!(
-            fault(RamSizes {
                 ecc_size: 128,
                 ..base
             }),
@@ -685,7 +701,8 @@ mod tests {
     fn what_an_error_asks_for_is_enough() {
         for ecc_size in [0, 1, 8, 16, 127] {
             for ftrace_zones in [0, 1, 2, 3, 7, 64] {
-                for field in 0..5 {
+                // Too small a share of the trace's is no error, but means no zones.
+                for field in [0, 1, 3, 4] {
                     let sizes = |size| {
                         let mut sizes = [0; 5];
                         sizes[field] = size;

@@ -79,7 +79,7 @@ pub const HEAD_LINE_MAX: usize =
     "Emergency".len() + 1 + U64_DIGITS + " Part".len() + U32_DIGITS + 1;
 
 /// Writes the first line of a record, "Panic#1 Part1", to the front of `out` and returns its
-/// length, line feed included. `count` numbers the dumps since boot and `part` the records of one
+/// length, line feed included. `count` numbers the dumps since the recorder started and `part` the records of one
 /// dump, both from one.
 ///
 /// Safe in a panic.
@@ -99,7 +99,7 @@ pub fn head_line(out: &mut [u8; HEAD_LINE_MAX], reason: Reason, count: u64, part
 pub struct HeadLine {
     /// Why the record was made.
     pub reason: Reason,
-    /// Number of the dump since boot.
+    /// Number of the dump since the recorder started.
     pub count: u64,
     /// Number of the record within the dump.
     pub part: u32,

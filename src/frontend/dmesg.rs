@@ -73,14 +73,13 @@ impl Main {
             // CAST: Below a million.
             usec: (ns % 1_000_000_000 / 1000) as u32,
         };
-        let count = self.count.fetch_add(1, Relaxed) + 1;
         let always = self.always.0.xchg(false, Relaxed);
-        staging.fill(
+        let taken = staging.fill(
             |buf| log.fill(buf),
             |text| {
                 let dump = Dump {
                     reason: Reason::from_kmsg(reason),
-                    count,
+                    count: self.count.fetch_add(1, Relaxed) + 1,
                     stamp,
                     text,
                     limit: self.limit,
@@ -88,6 +87,9 @@ impl Main {
                 self.dispatcher.dump(&dump, always);
             },
         );
+        if !taken {
+            skipped(reason);
+        }
     }
 }
 
@@ -98,8 +100,19 @@ impl Dumper for Main {
             self.take(&self.panic_text, reason, log);
         } else if let Some(_guard) = self.lock.lock_crash() {
             self.take(&self.text, reason, log);
+        } else {
+            skipped(reason);
         }
     }
+}
+
+/// Says that a dump was not kept because another one is being made and does not end. printk takes
+/// it in any context.
+fn skipped(reason: u32) {
+    pr_err!(
+        "dump skipped, another is in the way: {}\n",
+        Reason::from_kmsg(reason).as_str()
+    );
 }
 
 /// The frontend.

@@ -27,6 +27,14 @@ use kernel::{
 /// Longest value in bytes.
 pub(crate) const MAX: usize = 1024;
 
+/// Whether the module has started, so that hooks are called.
+static LIVE: Atomic<bool> = Atomic::new(false);
+
+/// From now on hooks are called for new values.
+pub(crate) fn go_live() {
+    LIVE.store(true, Release);
+}
+
 /// A parameter's value.
 ///
 /// # Invariants
@@ -119,10 +127,13 @@ pub(crate) unsafe extern "C" fn set_callback(
         };
         // What `echo` appends.
         let val = val.strip_suffix(b"\n").unwrap_or(val);
-        if let Some(hook) = param.hook {
+        // At load the module itself looks at all values together.
+        if let Some(hook) = param.hook.filter(|_| LIVE.load(Acquire)) {
             hook(val)?;
         }
-        param.give(val)?;
+        param
+            .give(val)
+            .inspect_err(|_| pr_err!("a parameter's value is too long, at most {} bytes\n", MAX))?;
         Ok(0)
     })
 }

@@ -5,9 +5,12 @@
 use super::area::Area;
 use crate::{
     backend::Context,
-    sys::raw_lock::{
-        Level,
-        RawLock, //
+    sys::{
+        context,
+        raw_lock::{
+            Level,
+            RawLock, //
+        }, //
     },
 };
 use kernel::{
@@ -105,8 +108,8 @@ impl Stream {
     }
 
     /// Appends as one piece. Data first, then the header: what a reset cuts off was never there.
-    pub(super) fn append(&self, area: &Area, parts: &[&[u8]], context: Context) -> Result {
-        let _guard = match context {
+    pub(super) fn append(&self, area: &Area, parts: &[&[u8]], how: Context) -> Result {
+        let _guard = match how {
             Context::Task => self.lock.lock(),
             Context::Crash => self.lock.lock_crash().ok_or(EBUSY)?,
         };
@@ -114,7 +117,10 @@ impl Stream {
         for part in parts {
             area.append(self.zone, &mut ring, part);
         }
+        context::write_barrier();
         self.set_ring(area, &ring);
+        // A reset must not find it in a write-combining buffer.
+        context::write_barrier();
         Ok(())
     }
 
