@@ -100,7 +100,8 @@ unsafe impl Sync for PersistentMem {}
 
 impl PersistentMem {
     /// Maps `len` bytes at the physical address `start`, write-combining. Writes nothing, except
-    /// that a region that reads as all ones is probed for memory with one word, put back after.
+    /// that a region that begins with all ones or zeros is probed for memory with one word, put
+    /// back after.
     ///
     /// `owned` says that the caller was given the range (`reserve_mem=`), so that it may lie in
     /// System RAM. May sleep.
@@ -214,28 +215,21 @@ impl PersistentMem {
         }
     }
 
-    /// Whether there is memory: a region of which every byte reads as ones holds no record, and is
-    /// what an unpopulated address reads as, so one word of it may be tried.
+    /// Whether there is memory. An address that nobody answers reads as all ones or all zeros. A
+    /// region that begins so has no zone there that could be damaged, and one word of it is tried.
     fn answers(&self) -> bool {
-        let mut buf = [0u8; 64];
-        let mut at = 0;
-        while at < self.len {
-            let n = buf.len().min(self.len - at);
-            let Some(part) = buf.get_mut(..n) else { break };
-            self.read(at, part);
-            if part.iter().any(|b| *b != 0xff) {
-                return true;
-            }
-            at += n;
+        let mut old = [0u8; 16];
+        self.read(0, &mut old);
+        if old != [0; 16] && old != [0xff; 16] {
+            return true;
         }
-        let n = 4.min(self.len);
-        let (probe, old) = ([0x5au8; 4], [0xffu8; 4]);
-        let mut back = [0u8; 4];
-        self.write(0, probe.get(..n).unwrap_or(&[]));
+        let (probe, mut back) = ([0x5a, 0xa5, 0x5a, 0xa5], [0u8; 4]);
+        self.write(0, &probe);
         super::context::write_barrier();
-        self.read(0, back.get_mut(..n).unwrap_or(&mut []));
-        self.write(0, old.get(..n).unwrap_or(&[]));
-        probe.get(..n) == back.get(..n)
+        self.read(0, &mut back);
+        self.write(0, old.get(..4).unwrap_or(&[]));
+        super::context::write_barrier();
+        probe == back
     }
 
     /// How many of `want` bytes at `at` there are.

@@ -131,9 +131,11 @@ pub(crate) unsafe extern "C" fn set_callback(
         if let Some(hook) = param.hook.filter(|_| LIVE.load(Acquire)) {
             hook(val)?;
         }
-        param
-            .give(val)
-            .inspect_err(|_| pr_err!("a parameter's value is too long, at most {} bytes\n", MAX))?;
+        param.give(val).inspect_err(|_| {
+            // SAFETY: By the contract of this function; names are NUL-terminated.
+            let name = unsafe { CStr::from_char_ptr((*kp).name) };
+            pr_err!("{}: value too long, give at most {} bytes\n", name, MAX);
+        })?;
         Ok(0)
     })
 }
