@@ -23,6 +23,8 @@ use kernel::{
 /// Name of the filesystem type, and of the directory in `/sys/fs`.
 pub(crate) const NAME: &CStr = c"pstore";
 
+static TYPE: vfs::FsType<Tree> = vfs::FsType::new();
+
 /// The tree.
 pub(crate) struct Tree {
     dispatcher: Arc<Dispatcher>,
@@ -102,7 +104,7 @@ impl PstoreFs {
         dispatcher: Arc<Dispatcher>,
         module: &'static ThisModule,
     ) -> Result<Self> {
-        let registration = vfs::Registration::new(Tree { dispatcher }, module, NAME)?;
+        let registration = vfs::Registration::new(&TYPE, Tree { dispatcher }, module, NAME)?;
         Ok(Self {
             _registration: registration,
             // The type was free, so the in-tree pstore, which makes both, is not there.

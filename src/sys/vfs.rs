@@ -7,7 +7,6 @@
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/fs_context.h`](srctree/include/linux/fs_context.h)
 
-use super::hooked::Hooked;
 use core::marker::PhantomData;
 use kernel::{
     error::{
@@ -23,7 +22,16 @@ use kernel::{
         CStr,
         CString, //
     },
-    sync::Arc, //
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Release, //
+        },
+        Arc, //
+    },
+    types::Opaque, //
 };
 use mpstore_bindings as bindings;
 
@@ -162,9 +170,9 @@ impl<T: Tree> Ops<T> {
     ///
     /// `sb` is a superblock of this filesystem.
     unsafe fn tree<'a>(sb: *const super_block) -> &'a T {
-        // SAFETY: The type of the superblock is in a `Hooked` with this `T`, unregistered only after
-        // the last superblock is gone.
-        unsafe { Hooked::target((*sb).s_type) }
+        // SAFETY: The type of the superblock is the first field of a `FsType` with this `T`, whose
+        // tree is taken away only after the last superblock is gone.
+        unsafe { &*(*(*sb).s_type.cast::<FsType<T>>()).tree.load(Acquire) }
     }
 
     /// # Safety
@@ -339,37 +347,80 @@ impl<T: Tree> Ops<T> {
     }
 }
 
+/// A filesystem type. It must be static, because its lock classes are.
+///
+/// # Invariants
+///
+/// `tree` is not null while the type is registered, and is valid then.
+#[repr(C)]
+pub(crate) struct FsType<T> {
+    fs: Opaque<file_system_type>,
+    tree: Atomic<*const T>,
+}
+
+// SAFETY: The C side has locks of its own; the tree may be shared.
+unsafe impl<T: Send + Sync> Sync for FsType<T> {}
+
+impl<T: Tree> FsType<T> {
+    /// A type that is not registered.
+    pub(crate) const fn new() -> Self {
+        Self {
+            fs: Opaque::new(pin_init::zeroed()),
+            tree: Atomic::new(core::ptr::null()),
+        }
+    }
+}
+
 /// A registered filesystem; dropping it unregisters. Mounts hold the module.
 ///
 /// # Invariants
 ///
-/// The type is registered, and stays where it is until it is unregistered.
+/// `ty` is registered, with `tree`.
 pub(crate) struct Registration<T: Tree> {
-    inner: Pin<KBox<Hooked<file_system_type, T>>>,
+    ty: &'static FsType<T>,
+    _tree: Arc<T>,
 }
 
 impl<T: Tree> Registration<T> {
     /// Registers a filesystem type. May sleep. `EBUSY` means that the kernel has one of that name.
-    pub(crate) fn new(tree: T, module: &'static ThisModule, name: &'static CStr) -> Result<Self> {
-        let fs = file_system_type {
-            name: name.as_char_ptr(),
-            owner: module.as_ptr(),
-            init_fs_context: Some(Ops::<T>::init_fs_context_callback),
-            kill_sb: Some(bindings::kill_anon_super),
-            ..pin_init::zeroed()
-        };
-        let inner = Hooked::new(fs, Arc::new(tree, GFP_KERNEL)?)?;
-        // SAFETY: The type is initialised, pinned, and unregistered before it is freed.
-        to_result(unsafe { bindings::register_filesystem(inner.raw()) })?;
-        // INVARIANT: Just registered, in a pinned box.
-        Ok(Self { inner })
+    pub(crate) fn new(
+        ty: &'static FsType<T>,
+        tree: T,
+        module: &'static ThisModule,
+        name: &'static CStr,
+    ) -> Result<Self> {
+        let tree = Arc::new(tree, GFP_KERNEL)?;
+        let used = ty
+            .tree
+            .cmpxchg(core::ptr::null(), Arc::as_ptr(&tree), Full)
+            .is_err();
+        if used {
+            return Err(EBUSY);
+        }
+        let raw = ty.fs.get();
+        // SAFETY: The tree was null, so by the type invariant the type is not registered, and
+        // nobody else has come this far.
+        unsafe {
+            (*raw).name = name.as_char_ptr();
+            (*raw).owner = module.as_ptr();
+            (*raw).init_fs_context = Some(Ops::<T>::init_fs_context_callback);
+            (*raw).kill_sb = Some(bindings::kill_anon_super);
+        }
+        // SAFETY: The type is initialised, static, and unregistered before the module goes.
+        let result = to_result(unsafe { bindings::register_filesystem(raw) });
+        if result.is_err() {
+            ty.tree.store(core::ptr::null(), Release);
+        }
+        // INVARIANT: Just registered.
+        result.map(|()| Self { ty, _tree: tree })
     }
 }
 
 impl<T: Tree> Drop for Registration<T> {
     fn drop(&mut self) {
         // SAFETY: Registered by the type invariant.
-        unsafe { bindings::unregister_filesystem(self.inner.raw()) };
+        unsafe { bindings::unregister_filesystem(self.ty.fs.get()) };
+        self.ty.tree.store(core::ptr::null(), Release);
     }
 }
 

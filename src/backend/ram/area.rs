@@ -35,9 +35,6 @@ use mpstore_format::{
     },
 };
 
-// The header line of a dump record is corrected as part of one block.
-const _: () = assert!(DMESG_HEADER_MAX <= BLOCK_BYTES);
-
 /// The mapped region, and how its zones are protected.
 pub(super) struct Area {
     mem: PersistentMem,
@@ -147,22 +144,42 @@ impl Area {
         }
     }
 
+    /// Reads data from `span` on, corrected, into `to`, which is no longer than the span.
+    fn read_corrected(&self, zone: Zone, span: Span, to: &mut [u8]) {
+        let geometry = self.geometry(zone).filter(|g| g.ecc_size() > 0);
+        let Some(geometry) = geometry else {
+            return self.mem.read(zone.offset + HEADER_BYTES + span.at, to);
+        };
+        for block in geometry.touched(span).filter_map(|i| geometry.block(i)) {
+            let mut data = [0; BLOCK_BYTES];
+            let Some(data) = data.get_mut(..block.data.len) else {
+                return;
+            };
+            self.mem
+                .read(zone.offset + HEADER_BYTES + block.data.at, data);
+            self.correct(zone, block.parity, data);
+            let (skip, at) = (
+                span.at.saturating_sub(block.data.at),
+                block.data.at.saturating_sub(span.at),
+            );
+            let from = data.get(skip..).unwrap_or(&[]);
+            for (to, from) in to.iter_mut().skip(at).zip(from) {
+                *to = *from;
+            }
+        }
+    }
+
     /// The header line of the dump record in a zone, and its length.
     pub(super) fn dump_header(&self, zone: Zone, ring: &Ring) -> Option<(DmesgHeader, usize)> {
-        let mut data = [0; BLOCK_BYTES];
-        let (len, parity) = match self.geometry(zone)?.block(0) {
-            Some(block) => (block.data.len, Some(block.parity)),
-            None => (BLOCK_BYTES.min(self.capacity(zone)), None),
-        };
-        let data = data.get_mut(..len)?;
-        self.mem.read(zone.offset + HEADER_BYTES, data);
-        if let Some(parity) = parity {
-            self.correct(zone, parity, data);
+        let mut head = [0; DMESG_HEADER_MAX];
+        let mut done = 0;
+        for span in ring.linear() {
+            let rest = head.get_mut(done..)?;
+            let len = span.len.min(rest.len());
+            self.read_corrected(zone, Span { at: span.at, len }, rest.get_mut(..len)?);
+            done += len;
         }
-        DmesgHeader::parse(
-            data.get(..ring.size().min(DMESG_HEADER_MAX))
-                .unwrap_or(data),
-        )
+        DmesgHeader::parse(head.get(..done)?)
     }
 
     /// Copies a ring's data out in order, as it is. `to` has the size of the ring.
