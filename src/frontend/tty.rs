@@ -83,6 +83,8 @@ struct Tap {
     cut: [Open; OPEN_MAX],
     /// Which of `cut` is forgotten next.
     next: Atomic<usize>,
+    /// Time of the latest line, in nanoseconds.
+    time: Atomic<u64>,
 }
 
 impl Tap {
@@ -115,7 +117,9 @@ impl Tap {
 
     /// Lines with time and tty.
     fn stamped(&self, name: &[u8], bytes: &[u8]) {
-        let now = time::log_ns();
+        // The clock is a CPU's own and may lag behind another's; lines never go back in time.
+        let now = time::log_ns().max(self.time.load(Relaxed));
+        self.time.store(now, Relaxed);
         let mut continued = self.last.is(name);
         let mut mark = false;
         if !continued {
@@ -216,6 +220,7 @@ impl Tty {
                 last: Open::new(),
                 cut: [const { Open::new() }; OPEN_MAX],
                 next: Atomic::new(0),
+                time: Atomic::new(0),
             },
             GFP_KERNEL,
         )?;
