@@ -116,12 +116,12 @@ kexec_load() { # [-p] [COMMAND LINE...]
 	kexec -s $_p -l /kexec/bzImage --initrd=/kexec/initrd \
 		--command-line="$(cat /proc/cmdline) $*"
 }
-kexec_now() { kexec_load "$@" && sync_host && kexec -e; _down kexec; }
+kexec_now() { kexec_load "$@" && sync_host && kexec -e -x; _down kexec; }
 
 # --- mpstore ---------------------------------------------------------------
 load_mpstore() { insmod /mpstore.ko "$@"; }
 mount_pstore() {
-	mountpoint -q "$PSTORE" && return
+	grep -q " $PSTORE pstore " /proc/mounts && return
 	# Where the kernel has no pstore of its own, mpstore makes the folder.
 	[ -d "$PSTORE" ] || { PSTORE=/mnt/pstore; mkdir -p "$PSTORE"; }
 	mount -t pstore pstore "$PSTORE"

@@ -16,7 +16,7 @@
 #include <linux/string.h>
 #include <linux/uaccess.h>
 
-static ssize_t oops_write(struct file *file, const char __user *buf,
+static ssize_t misfortune_write(struct file *file, const char __user *buf,
 			  size_t len, loff_t *pos)
 {
 	char word[16] = "";
@@ -39,19 +39,19 @@ static ssize_t oops_write(struct file *file, const char __user *buf,
 	return len;
 }
 
-static const struct proc_ops oops_ops = { .proc_write = oops_write };
+static const struct proc_ops misfortune_ops = { .proc_write = misfortune_write };
 
-static int __init oops_init(void)
+static int __init misfortune_init(void)
 {
-	return proc_create("mpstore_oops", 0200, NULL, &oops_ops) ? 0 : -ENOMEM;
+	return proc_create("mpstore_oops", 0200, NULL, &misfortune_ops) ? 0 : -ENOMEM;
 }
 
-static void __exit oops_exit(void)
+static void __exit misfortune_exit(void)
 {
 	remove_proc_entry("mpstore_oops", NULL);
 }
 
-module_init(oops_init);
-module_exit(oops_exit);
+module_init(misfortune_init);
+module_exit(misfortune_exit);
 MODULE_DESCRIPTION("Oopses on demand, for mpstore's tests");
 MODULE_LICENSE("GPL");

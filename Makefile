@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0
+# The front door. Kbuild describes the module; this file finds a kernel to build
+# it for, and the tests a machine to run in.
+
+# One kernel's objects must not be taken for another's: each has its own folder.
+KERNEL ?= custom
+TOP := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
+OUT := $(TOP)/build
+JOBS := $(shell nproc)
+ENTER := $(TOP)/qemu/enter
+# Kbuild's own switches go through; everything else is decided here.
+KFLAGS := $(foreach v,V W C,$(if $($(v)),$(v)=$($(v))))
+
+ifneq ($(filter-out custom debug stock,$(KERNEL)),)
+$(error KERNEL is custom, debug or stock, not '$(KERNEL)')
+endif
+
+.DEFAULT_GOAL := modules
+.PHONY: help modules demo test vm vmtest clean clippy clippy-module fmt fmt-check buildroot kernel guest
+
+help: ## this text
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
+		awk -F'|' '!seen[$$1]++ { printf "  make %-10s %s\n", $$1, $$2 }'
+	@echo
+	@echo '  KERNEL=custom|debug|stock  which kernel to build for and to boot (custom)'
+	@echo '  KDIR=DIR                   modules: build with the tools of this host against this tree'
+	@echo '  T="NAME..."                test, vmtest: only these tests'
+	@echo '  V=1                        say every command'
+
+ifdef KDIR
+# The user's own kernel, and so the user's own compilers.
+modules: ## mpstore.ko, in build/modules-KERNEL/ or, with KDIR=, build/modules-kdir/
+	@$(TOP)/qemu/check-kdir "$(KDIR)"
+	@mkdir -p $(OUT)/modules-kdir
+	$(MAKE) -C "$(KDIR)" M=$(TOP) MO=$(OUT)/modules-kdir $(KFLAGS) modules
+	@ls -l $(OUT)/modules-kdir/mpstore.ko
+else
+modules: kernel ## mpstore.ko, in build/modules-KERNEL/ or, with KDIR=, build/modules-kdir/
+	@$(call kbuild,$(TOP),modules-$(KERNEL),)
+	@echo "build/modules-$(KERNEL)/mpstore.ko"
+endif
+
+# $(call kbuild,SOURCE,FOLDER,FLAGS): in the build root, with its compilers.
+kbuild = set -e; mkdir -p $(OUT)/$(2); dir=`$(TOP)/qemu/kernel/build --path $(KERNEL)`; \
+	$(ENTER) make --no-print-directory -C "$$dir/build" -j$(JOBS) `cat "$$dir/makeflags"` \
+	M=$(1) MO=$(OUT)/$(2) $(3) $(KFLAGS) modules
+
+demo: modules guest ## boot, write, crash, look: what mpstore is for, in a minute
+	@$(ENTER) qemu/vm demo --kernel $(KERNEL)
+
+test: buildroot ## everything: lints, host tests, module, tests in virtual machines
+	@KERNEL=$(KERNEL) qemu/run-tests $(T)
+
+vmtest: modules guest ## only the tests in virtual machines
+	@for k in `$(ENTER) qemu/vm needs --kernel $(KERNEL) $(T)`; do qemu/kernel/build $$k >/dev/null; done
+	@$(ENTER) qemu/vm test --kernel $(KERNEL) $(T)
+
+vm: modules guest ## a shell in a virtual machine with mpstore loaded
+	@$(ENTER) qemu/vm shell --kernel $(KERNEL)
+
+# What the guest gets beside the module.
+guest: kernel
+	@$(call kbuild,$(TOP)/tests/guest/oops,oops-$(KERNEL),-s)
+	@RUSTFLAGS='-C target-feature=+crt-static' CARGO_TARGET_DIR=$(OUT)/cargo-guest \
+		$(ENTER) cargo build --quiet --release --manifest-path tests/guest/Cargo.toml
+	@mkdir -p $(OUT)/guest && cp $(OUT)/cargo-guest/release/ttytool $(OUT)/guest/
+
+clippy: clippy-module ## clippy, for the module and for the host side
+	@CARGO_TARGET_DIR=$(OUT)/cargo $(ENTER) cargo clippy --all-targets -- -D warnings
+
+clippy-module: kernel
+	@$(call kbuild,$(TOP),clippy-$(KERNEL),CLIPPY=1)
+
+# Cargo knows only its own files; the module's are found by looking.
+RS = $(shell find src rust-bindings tests qemu -name '*.rs' -not -path '*/target/*')
+fmt: buildroot ## format all Rust
+	@$(ENTER) rustfmt --edition 2021 $(RS)
+fmt-check: buildroot ## say what `make fmt` would change
+	@$(ENTER) rustfmt --edition 2021 --check $(RS)
+
+buildroot: ## the Debian tree with the compilers and QEMU, in the cache
+	@$(TOP)/qemu/buildroot >/dev/null
+
+kernel: buildroot ## the kernel KERNEL, in the cache
+	@$(TOP)/qemu/kernel/build $(KERNEL) >/dev/null
+
+clean: ## remove what was built here (the cache keeps kernels and build root)
+	rm -rf $(OUT)

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Terminals the way a shell cannot use them: kept open across a module load,
+//! written to by two threads at once, filled until they accept only a part.
+//!
+//! Every subcommand says on standard output, in `KEY VALUE` lines, what the
+//! kernel accepted, so that a test can compare it with what was recorded.
+
+use nix::fcntl::{open, OFlag};
+use nix::kmod::{finit_module, ModuleInitFlags};
+use nix::pty::openpty;
+use nix::sys::stat::Mode;
+use nix::sys::termios::{cfmakeraw, tcdrain, tcgetattr, tcsetattr, OutputFlags, SetArg};
+use nix::unistd::write;
+use nix::{errno::Errno, poll};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::ExitCode;
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+const USAGE: &str = "\
+usage: ttytool COMMAND
+  open-hold TTY FIFO
+      open TTY, print `open`, then write to it each line read from FIFO, with
+      a newline; ends at the end of FIFO
+  write TTY [--raw|--opost] [--nonblock] [--chunks N] TEXT | --pattern SEED LEN
+      write TEXT (no newline is added) or LEN bytes made from SEED, in N calls;
+      --raw and --opost set the terminal first. Prints `accepted BYTES`
+  pattern SEED LEN
+      the bytes that `write --pattern` would write, on standard output
+  pty [--opost] FILE [SEED [LEN]]
+      make a pty, write the pattern to its slave without blocking until the
+      kernel takes no more, then read a little from the master and go on, until
+      LEN bytes (65536) are through. FILE gets the bytes that write(2) accepted.
+      Prints `pty PATH`, `accepted BYTES`, `partial CALLS`, `refused CALLS`
+  two TTY1 TTY2 N
+      two threads write N numbered lines each, at once: `A 000001` to TTY1,
+      `B 000001` to TTY2
+  kmsg N TEXT
+      write N records `TEXT 000001` to /dev/kmsg
+  insmod FILE [PARAMETER...]
+      load a module in one attempt, where busybox makes a second one if the
+      first fails. Prints the name of the errno";
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["open-hold", tty, fifo] => open_hold(tty, fifo),
+        ["write", tty, rest @ ..] => write_once(tty, rest),
+        ["pattern", seed, len] => print_pattern(seed, len),
+        ["pty", rest @ ..] => pty(rest),
+        ["two", one, other, n] => two(one, other, n),
+        ["kmsg", n, text] => kmsg(n, text),
+        ["insmod", file, parameters @ ..] => insmod(file, parameters),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("ttytool: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Printable lines of varying length, another text for another seed. A byte of
+/// it tells its place well enough for a lost or doubled one to be noticed.
+fn pattern(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut left = 0u64;
+    (0..len)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            if left == 0 {
+                left = 20 + state % 60;
+                return b'\n';
+            }
+            left -= 1;
+            b'!' + (state >> 32) as u8 % 94
+        })
+        .collect()
+}
+
+fn print_pattern(seed: &str, len: &str) -> Result<()> {
+    io::stdout().write_all(&pattern(seed.parse()?, len.parse()?))?;
+    Ok(())
+}
+
+fn open_tty(path: &str, nonblock: bool) -> Result<OwnedFd> {
+    let mut flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    if nonblock {
+        flags |= OFlag::O_NONBLOCK;
+    }
+    open(path, flags, Mode::empty()).map_err(|e| format!("{path}: {e}").into())
+}
+
+/// With `opost` the line discipline sends `\r\n` for `\n`, without it what is
+/// written.
+fn set_mode(tty: &OwnedFd, opost: bool) -> Result<()> {
+    let mut t = tcgetattr(tty)?;
+    cfmakeraw(&mut t);
+    if opost {
+        t.output_flags |= OutputFlags::OPOST | OutputFlags::ONLCR;
+    }
+    tcsetattr(tty, SetArg::TCSANOW, &t)?;
+    Ok(())
+}
+
+fn say(line: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()?;
+    Ok(())
+}
+
+fn write_all(fd: &OwnedFd, mut bytes: &[u8]) -> Result<()> {
+    while !bytes.is_empty() {
+        match write(fd, bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(Errno::EINTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+fn open_hold(tty: &str, fifo: &str) -> Result<()> {
+    let tty = open_tty(tty, false)?;
+    say("open")?;
+    for line in BufReader::new(File::open(fifo)?).split(b'\n') {
+        let mut line = line?;
+        line.push(b'\n');
+        write_all(&tty, &line)?;
+    }
+    Ok(())
+}
+
+fn write_once(path: &str, rest: &[&str]) -> Result<()> {
+    let (mut mode, mut nonblock, mut chunks, mut bytes) = (None, false, 1, None);
+    let mut rest = rest.iter();
+    while let Some(&word) = rest.next() {
+        let mut value = || rest.next().ok_or(format!("{word} wants a value"));
+        match word {
+            "--raw" => mode = Some(false),
+            "--opost" => mode = Some(true),
+            "--nonblock" => nonblock = true,
+            "--chunks" => chunks = value()?.parse()?,
+            "--pattern" => {
+                let seed = value()?.parse()?;
+                bytes = Some(pattern(seed, value()?.parse()?));
+            }
+            text => bytes = Some(text.as_bytes().to_vec()),
+        }
+    }
+    let bytes = bytes.ok_or("nothing to write")?;
+    let tty = open_tty(path, nonblock)?;
+    if let Some(opost) = mode {
+        set_mode(&tty, opost)?;
+    }
+    let mut accepted = 0;
+    for chunk in bytes.chunks(bytes.len().div_ceil(chunks).max(1)) {
+        if nonblock {
+            // One call, whatever becomes of it: the caller wants to know.
+            match write(&tty, chunk) {
+                Ok(n) => accepted += n,
+                Err(Errno::EAGAIN) => {}
+                Err(e) => return Err(e.into()),
+            }
+        } else {
+            write_all(&tty, chunk)?;
+            accepted += chunk.len();
+        }
+    }
+    if !nonblock {
+        tcdrain(&tty)?;
+    }
+    say(&format!("accepted {accepted}"))
+}
+
+fn pty(rest: &[&str]) -> Result<()> {
+    let (opost, rest) = match rest {
+        ["--opost", rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let (file, seed, len) = match rest {
+        [file] => (file, 1, 65536),
+        [file, seed] => (file, seed.parse()?, 65536),
+        [file, seed, len] => (file, seed.parse()?, len.parse()?),
+        _ => return Err(USAGE.into()),
+    };
+    let ends = openpty(None, None)?;
+    let path = nix::unistd::ttyname(&ends.slave)?;
+    say(&format!("pty {}", path.display()))?;
+    set_mode(&ends.slave, opost)?;
+    let slave = open_tty(path.to_str().ok_or("odd pty name")?, true)?;
+    let mut log = File::create(file)?;
+    let mut master = File::from(ends.master);
+    let bytes = pattern(seed, len);
+    let (mut at, mut partial, mut refused) = (0, 0, 0);
+    while at < len {
+        match write(&slave, &bytes[at..]) {
+            Ok(n) => {
+                log.write_all(&bytes[at..at + n])?;
+                if at + n < len {
+                    partial += 1;
+                }
+                at += n;
+            }
+            Err(Errno::EAGAIN) => {
+                refused += 1;
+                // Room for some bytes, not for all.
+                let mut some = [0; 1000];
+                let mut fds = [poll::PollFd::new(master.as_fd(), poll::PollFlags::POLLIN)];
+                poll::poll(&mut fds, 5000u16)?;
+                if master.read(&mut some)? == 0 {
+                    return Err("the pty's master is at its end".into());
+                }
+                // The room is given back by a work item.
+                thread::sleep(Duration::from_millis(1));
+            }
+            Err(e) => return Err(e.into()),
+        }
+    }
+    log.sync_all()?;
+    say(&format!("accepted {at}"))?;
+    say(&format!("partial {partial}"))?;
+    say(&format!("refused {refused}"))
+}
+
+fn two(one: &str, other: &str, n: &str) -> Result<()> {
+    let n: u32 = n.parse()?;
+    let start = Arc::new(Barrier::new(2));
+    let threads: Vec<_> = [('A', one), ('B', other)]
+        .into_iter()
+        .map(|(letter, path)| {
+            let tty = open_tty(path, false)?;
+            let start = start.clone();
+            Ok(thread::spawn(move || {
+                start.wait();
+                for i in 1..=n {
+                    let line = format!("{letter} {i:06}\n");
+                    write_all(&tty, line.as_bytes()).map_err(|e| e.to_string())?;
+                }
+                Ok::<_, String>(())
+            }))
+        })
+        .collect::<Result<_>>()?;
+    for t in threads {
+        t.join().map_err(|_| "a thread panicked")??;
+    }
+    say(&format!("lines {}", 2 * n))
+}
+
+fn kmsg(n: &str, text: &str) -> Result<()> {
+    // One write is one record, so nothing may be buffered together.
+    let mut kmsg = File::options().write(true).open("/dev/kmsg")?;
+    for i in 1..=n.parse::<u32>()? {
+        kmsg.write_all(format!("{text} {i:06}\n").as_bytes())?;
+    }
+    say(&format!("records {n}"))
+}
+
+fn insmod(file: &str, parameters: &[&str]) -> Result<()> {
+    // As a shell would have it: what has blanks is one value all the same.
+    let words: Vec<String> = parameters
+        .iter()
+        .map(|p| match p.split_once('=') {
+            Some((name, value)) if value.contains(' ') => format!("{name}=\"{value}\""),
+            _ => (*p).into(),
+        })
+        .collect();
+    let options = std::ffi::CString::new(words.join(" "))?;
+    match finit_module(&File::open(file)?, &options, ModuleInitFlags::empty()) {
+        Ok(()) => Ok(()),
+        // `{:?}` of an errno is its name.
+        Err(e) => Err(format!("{e:?}").into()),
+    }
+}
