@@ -31,7 +31,10 @@ use kernel::{
     prelude::*,
     str::CString, //
 };
-use mpstore_format::layout::RamLayout;
+use mpstore_format::{
+    layout::RamLayout,
+    ram::Garbage, //
+};
 use slots::Slots;
 use stream::Stream;
 
@@ -88,29 +91,36 @@ impl Ram {
         self.streams.get(kind.index())?.as_ref()
     }
 
-    /// Says what was found: nothing of ours is a new region, anything else that is not whole is
+    /// Says what was found: nothing at all is a new region, anything else that is not whole is
     /// worth a line.
     fn report(&self) {
         let streams = || self.streams.iter().flatten();
+        let count =
+            |f: &dyn Fn(&Result<bool, Garbage>) -> bool| streams().filter(|s| f(&s.found)).count();
         let found = self.slots.found;
-        let ours = found.ours
-            + streams()
-                .filter(|s| !matches!(s.found, Err(mpstore_format::ram::Garbage::Signature(_))))
-                .count();
-        let garbage = found.garbage + streams().filter(|s| s.found.is_err()).count();
-        let records = found.records + streams().filter(|s| s.found == Ok(true)).count();
-        if ours == 0 {
-            pr_info!("{}: new region, formatted\n", &*self.name);
+        let zones = self.layout.dmesg_count() + streams().count();
+        let garbage = found.garbage + count(&|f| f.is_err());
+        let blank = found.blank + count(&|f| *f == Err(Garbage::Signature(0)));
+        let ours = found.ours + count(&|f| !matches!(f, Err(Garbage::Signature(_))));
+        let records = found.records + count(&|f| *f == Ok(true));
+        let name = &*self.name;
+        if blank == zones {
+            pr_info!("{}: new region, formatted\n", name);
+        } else if ours == 0 {
+            pr_warn!(
+                "{}: no zone of these sizes in it, or noise; formatted\n",
+                name
+            );
         } else if garbage > 0 {
             pr_warn!(
                 "{}: {} of {} zones hold garbage and were reformatted, {} records kept\n",
-                &*self.name,
+                name,
                 garbage,
-                self.layout.dmesg_count() + streams().count(),
+                zones,
                 records
             );
         } else if records > 0 {
-            pr_info!("{}: {} records of earlier kernels\n", &*self.name, records);
+            pr_info!("{}: {} records of earlier kernels\n", name, records);
         }
     }
 }

@@ -83,6 +83,8 @@ pub(super) struct Found {
     pub(super) records: usize,
     /// Zones with something else.
     pub(super) garbage: usize,
+    /// Those of them that begin with zeros, as memory does that was never written.
+    pub(super) blank: usize,
 }
 
 impl Slots {
@@ -122,7 +124,10 @@ impl Slots {
                     found.ours += 1;
                     found.garbage += 1;
                 }
-                Slot::Garbage(Garbage::Signature(_)) => found.garbage += 1,
+                Slot::Garbage(Garbage::Signature(sig)) => {
+                    found.garbage += 1;
+                    found.blank += usize::from(sig == 0);
+                }
             }
         }
         this.found = found;
