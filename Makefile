@@ -23,16 +23,22 @@ help: ## this text
 		awk -F'|' '!seen[$$1]++ { printf "  make %-10s %s\n", $$1, $$2 }'
 	@echo
 	@echo '  KERNEL=custom|debug|stock  which kernel to build for and to boot (custom)'
-	@echo '  KDIR=DIR                   modules: build with the tools of this host against this tree'
+	@echo '  KDIR=DIR                   modules: build against this tree'
 	@echo '  T="NAME..."                test, vmtest: only these tests'
 	@echo '  V=1                        say every command'
 
 ifdef KDIR
-# The user's own kernel, and so the user's own compilers.
+# The user's own kernel, with the user's own compilers if they are the tree's, else
+# with the build root's. These see the tree and the source it was configured from
+# under the same paths.
+KSRC = $(shell sed -n 's/^include \(\/.*\)\/Makefile$$/\1/p' "$(KDIR)/Makefile")
 modules: ## mpstore.ko, in build/modules-KERNEL/ or, with KDIR=, build/modules-kdir/
-	@$(TOP)/qemu/check-kdir "$(KDIR)"
-	@mkdir -p $(OUT)/modules-kdir
-	$(MAKE) -C "$(KDIR)" M=$(TOP) MO=$(OUT)/modules-kdir $(KFLAGS) modules
+	@tools=`$(TOP)/qemu/check-kdir "$(KDIR)"` && mkdir -p $(OUT)/modules-kdir && \
+	echo "with the compilers of the $$tools" && \
+	if [ "$$tools" = "build root" ]; then \
+		export MPSTORE_BIND="$(abspath $(KDIR)) $(KSRC)"; set -- $(ENTER) make; \
+	else set -- $(MAKE); fi && \
+	"$$@" -C "$(abspath $(KDIR))" M=$(TOP) MO=$(OUT)/modules-kdir $(KFLAGS) modules
 	@ls -l $(OUT)/modules-kdir/mpstore.ko
 else
 modules: kernel ## mpstore.ko, in build/modules-KERNEL/ or, with KDIR=, build/modules-kdir/
