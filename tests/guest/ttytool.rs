@@ -10,7 +10,9 @@ use nix::fcntl::{open, OFlag};
 use nix::kmod::{finit_module, ModuleInitFlags};
 use nix::pty::openpty;
 use nix::sys::stat::Mode;
-use nix::sys::termios::{cfmakeraw, tcdrain, tcgetattr, tcsetattr, OutputFlags, SetArg};
+use nix::sys::termios::{
+    cfmakeraw, tcdrain, tcflow, tcgetattr, tcsetattr, FlowArg, OutputFlags, SetArg,
+};
 use nix::unistd::write;
 use nix::{errno::Errno, poll};
 use std::fs::File;
@@ -39,6 +41,8 @@ usage: ttytool COMMAND
   two TTY1 TTY2 N
       two threads write N numbered lines each, at once: `A 000001` to TTY1,
       `B 000001` to TTY2
+  flow TTY off|on
+      stop the output of TTY, so that writers fill its buffer and sleep; start it
   kmsg N TEXT
       write N records `TEXT 000001` to /dev/kmsg
   insmod FILE [PARAMETER...]
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         ["pattern", seed, len] => print_pattern(seed, len),
         ["pty", rest @ ..] => pty(rest),
         ["two", one, other, n] => two(one, other, n),
+        ["flow", tty, how] => flow(tty, how),
         ["kmsg", n, text] => kmsg(n, text),
         ["insmod", file, parameters @ ..] => insmod(file, parameters),
         _ => {
@@ -260,6 +265,20 @@ fn two(one: &str, other: &str, n: &str) -> Result<()> {
         t.join().map_err(|_| "a thread panicked")??;
     }
     say(&format!("lines {}", 2 * n))
+}
+
+fn flow(tty: &str, how: &str) -> Result<()> {
+    let how = match how {
+        "off" => FlowArg::TCOOFF,
+        "on" => FlowArg::TCOON,
+        _ => return Err(USAGE.into()),
+    };
+    let tty = open(
+        tty,
+        OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_NONBLOCK,
+        Mode::empty(),
+    )?;
+    Ok(tcflow(&tty, how)?)
 }
 
 fn kmsg(n: &str, text: &str) -> Result<()> {
