@@ -71,7 +71,11 @@ bail() { note "$*"; exit 1; }
 
 # --- requests to the runner ------------------------------------------------
 # sync_host: returns when the runner has read everything said so far.
-sync_host() { echo "@sync" >&3; IFS= read -r _ <&3; }
+sync_host() {
+	echo "@sync" >&3
+	# The runner also sends empty lines, to wake up the serial port.
+	while IFS= read -r _line <&3 && [ "$_line" != synced ]; do :; done
+}
 # next_stage N: the machine is about to go down, go on with STAGE=N.
 next_stage() { echo "@stage $1" >&3; sync_host; }
 # save NAME VALUE: NAME is a variable in this and all later stages.

@@ -6,14 +6,14 @@
 # vm: timeout=120
 # kernels: custom debug
 . /tests/lib.sh
-plan 21
+plan 27
 LINES_N=400
 
 load() {
 	# 20 KiB of text in records of 8 KiB make three parts.
 	load_mpstore mem_address=$REGION_A,$REGION_B mem_size=0x100000 record_size=0x2000 \
 		console_size=0x10000 pmsg_size=0x1000 tty_size=0x1000 ftrace_size=0 \
-		max_reason=2,1 kmsg_bytes=0x5000
+		max_reason=2,1 kmsg_bytes=0x5000 tty_names=ttyS2
 }
 # parts BACKEND TITLE: how many parts a dump has.
 parts() { head -qn 1 "$PSTORE/$1"/dmesg-* 2>/dev/null | grep -c "^$2 Part"; }
@@ -62,6 +62,9 @@ case $STAGE in
 	check "max_reason=1 keeps no oops" test "$(ls -A "$PSTORE/ramoops1" | wc -l)-$(ls "$PSTORE" | tr "\n" " ")" = "0-ramoops ramoops1 "
 	save JOINED "$(sha256sum </tmp/joined | cut -d' ' -f1)"
 	echo "$(uuid after)" >/dev/kmsg
+	# The other frontends go on as well.
+	echo "$(uuid pmsg)" >/dev/pmsg0
+	echo "$(uuid tty)" >/dev/ttyS2
 	next_stage 2
 	panic_now ;;
 2)
@@ -77,5 +80,14 @@ case $STAGE in
 	check "both have the panic's own line" grep -q 'Kernel panic - not syncing: sysrq' /tmp/a
 	check "both have what was logged after the oops" grep -q "$(uuid after)" /tmp/a
 	check "the panic's parts miss and double no line" numbers_are_whole /tmp/a
-	check "both regions hold the same" cmp /tmp/a /tmp/b ;;
+	check "both regions hold the same" cmp /tmp/a /tmp/b
+	uuid pmsg >/tmp/pmsg
+	for b in ramoops ramoops1; do
+		check "$b: the console has the oops and what came after" sh -c "
+			grep -qE 'BUG: kernel NULL pointer|KASAN: null-ptr-deref' $PSTORE/$b/console-$b-0 &&
+			grep -q '$(uuid after)' $PSTORE/$b/console-$b-0"
+		check "$b: pmsg has what was written after the oops" cmp /tmp/pmsg "$PSTORE/$b/pmsg-$b-0"
+		check "$b: tty has what was written after the oops" \
+			grep -qx ".*\] ttyS2: $(uuid tty)" "$PSTORE/$b/tty-$b-0"
+	done ;;
 esac
