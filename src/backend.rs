@@ -23,6 +23,17 @@ pub(crate) enum Risk {
     Memory,
 }
 
+impl Risk {
+    /// How many there are.
+    pub(crate) const COUNT: usize = Self::Memory.index() + 1;
+
+    /// Place in tables by risk, safest first.
+    pub(crate) const fn index(self) -> usize {
+        // CAST: As declared.
+        self as usize
+    }
+}
+
 /// How a record reaches a backend.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Context {
@@ -51,6 +62,11 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Bytes that one dump record holds, zero without [`Kind::Dmesg`].
     fn record_capacity(&self) -> usize;
+
+    /// Physical memory that it occupies, first and last byte + 1.
+    fn range(&self) -> Option<(u64, u64)> {
+        None
+    }
 
     /// When it is called in a panic.
     fn risk(&self) -> Risk;

@@ -2,13 +2,16 @@
 
 //! The dispatcher: hands each record to every live backend that takes its kind.
 //!
-//! The set of backends is fixed when the module is loaded, so nothing here needs a lock in a
-//! panic. One backend's failure is counted, said once, and costs the others nothing.
+//! Backends come and go while records are under way. Whoever hands one out looks at them under RCU
+//! and takes no lock, so that a panic finds them whatever another CPU was doing; who adds or
+//! removes one holds a mutex (in `control.rs`) and waits for a grace period. One backend's failure
+//! is counted, said once, and costs the others nothing.
 
 use crate::{
     backend::{
         Backend,
-        Context, //
+        Context,
+        Risk, //
     },
     record::{
         Dump,
@@ -16,130 +19,299 @@ use crate::{
         Kinds,
         Reason, //
     },
+    sys::slots::RcuSlots, //
 };
 use kernel::{
     prelude::*,
-    sync::atomic::{
-        Acquire,
-        Atomic,
-        Relaxed,
-        Release, //
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        Arc, //
     },
 };
 
 /// Most backends at once.
 pub(crate) const BACKENDS_MAX: usize = 32;
 
-struct Slot {
+/// What became of the records of one kind on one backend.
+pub(crate) struct Tally {
+    /// Records kept.
+    pub(crate) records: Atomic<u64>,
+    /// Bytes in them, as the frontend made them.
+    pub(crate) bytes: Atomic<u64>,
+    /// Lost because somebody was in the way who could not be waited for (`EBUSY`).
+    pub(crate) busy: Atomic<u64>,
+    /// Lost because there was no room (`ENOSPC`).
+    pub(crate) full: Atomic<u64>,
+    /// Lost because the medium failed.
+    pub(crate) failed: Atomic<u64>,
+}
+
+impl Tally {
+    const fn new() -> Self {
+        Self {
+            records: Atomic::new(0),
+            bytes: Atomic::new(0),
+            busy: Atomic::new(0),
+            full: Atomic::new(0),
+            failed: Atomic::new(0),
+        }
+    }
+
+    /// Records lost, for whatever reason.
+    pub(crate) fn lost(&self) -> u64 {
+        self.busy.load(Relaxed) + self.full.load(Relaxed) + self.failed.load(Relaxed)
+    }
+}
+
+/// A live backend, and what the dispatcher knows of it.
+pub(crate) struct Entry {
     backend: KBox<dyn Backend>,
-    /// Records that it lost.
-    lost: Atomic<u32>,
-    /// Whether that was said.
+    /// Never used for another backend.
+    id: u64,
+    /// The kinds that are handed to it, of those that it takes.
+    enabled: Atomic<u32>,
+    tallies: [Tally; Kind::COUNT],
+    /// The errno of the latest loss, 0 if there was none.
+    last_error: Atomic<i32>,
+    /// Whether a loss was said.
     told: Atomic<bool>,
+}
+
+impl Entry {
+    /// The medium.
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &CStr {
+        self.backend.name()
+    }
+
+    /// Tells it from all others, also from those that are gone.
+    pub(crate) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// What became of the records of `kind`.
+    pub(crate) fn tally(&self, kind: Kind) -> Option<&Tally> {
+        self.tallies.get(kind.index())
+    }
+
+    /// The kinds that are handed to it.
+    pub(crate) fn enabled(&self) -> Kinds {
+        Kinds::from_bits(self.enabled.load(Relaxed)).and(self.backend.kinds())
+    }
+
+    /// The errno of the latest loss.
+    pub(crate) fn last_error(&self) -> i32 {
+        self.last_error.load(Relaxed)
+    }
+
+    fn keep(&self, kind: Kind, bytes: usize) {
+        if let Some(tally) = self.tallies.get(kind.index()) {
+            tally.records.fetch_add(1, Relaxed);
+            tally.bytes.fetch_add(bytes as u64, Relaxed);
+        }
+    }
+
+    fn lose(&self, kind: Kind, e: Error, context: Context) {
+        if let Some(tally) = self.tallies.get(kind.index()) {
+            let why = match e {
+                e if e == EBUSY => &tally.busy,
+                e if e == ENOSPC => &tally.full,
+                _ => &tally.failed,
+            };
+            why.fetch_add(1, Relaxed);
+        }
+        self.last_error.store(e.to_errno(), Relaxed);
+        // Printing from a crash path could recurse into the console; the counter stays.
+        if context == Context::Task && !self.told.xchg(true, Relaxed) {
+            pr_err!(
+                "{}: lost a {} record: {:?}; further losses are only counted\n",
+                self.name(),
+                kind.as_str(),
+                e
+            );
+        }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let lost: u64 = self.tallies.iter().map(Tally::lost).sum();
+        if lost > 0 {
+            pr_warn!("{}: {} records lost\n", self.backend.name(), lost);
+        }
+    }
 }
 
 /// All live backends and who gets what.
 pub(crate) struct Dispatcher {
-    slots: KVec<Slot>,
-    /// Backends by kind, a bit each.
-    routes: [u32; Kind::COUNT],
-    /// Whether backends may be written to.
-    live: Atomic<bool>,
+    entries: RcuSlots<Entry, BACKENDS_MAX>,
+    /// Places of backends by kind, a bit each.
+    routes: [Atomic<u32>; Kind::COUNT],
+    /// Places of backends by risk, a bit each.
+    risks: [Atomic<u32>; Risk::COUNT],
+    /// What the next backend is called.
+    next_id: Atomic<u64>,
+    /// Dumps so far.
+    dumps: Atomic<u64>,
 }
 
 impl Dispatcher {
-    /// Takes the backends over, to be called safest first. May sleep.
-    pub(crate) fn new(mut backends: KVec<KBox<dyn Backend>>) -> Result<Self> {
-        if backends.len() > BACKENDS_MAX {
-            pr_err!(
-                "{} backends: at most {} at once\n",
-                backends.len(),
-                BACKENDS_MAX
-            );
-            return Err(E2BIG);
+    /// Without backends.
+    pub(crate) fn new() -> Self {
+        Self {
+            entries: RcuSlots::new(),
+            routes: [const { Atomic::new(0) }; Kind::COUNT],
+            risks: [const { Atomic::new(0) }; Risk::COUNT],
+            next_id: Atomic::new(1),
+            dumps: Atomic::new(0),
         }
-        backends.sort_unstable_by_key(|b| b.risk());
-        let mut routes = [0; Kind::COUNT];
-        let mut slots = KVec::with_capacity(backends.len(), GFP_KERNEL)?;
-        for (bit, backend) in backends.into_iter().enumerate() {
-            for kind in Kind::ALL {
-                if backend.kinds().has(kind) {
-                    if let Some(route) = routes.get_mut(kind.index()) {
-                        *route |= 1 << bit;
-                    }
-                }
-            }
-            slots.push(
-                Slot {
-                    backend,
-                    lost: Atomic::new(0),
-                    told: Atomic::new(false),
-                },
-                GFP_KERNEL,
-            )?;
-        }
-        Ok(Self {
-            slots,
-            routes,
-            live: Atomic::new(false),
-        })
     }
 
-    /// Lets the backends begin; from now on records go to them. One that can't begin is reported,
-    /// and refuses what it gets. May sleep.
-    pub(crate) fn activate(&self) {
-        for slot in &self.slots {
-            if let Err(e) = slot.backend.activate() {
-                pr_err!("{}: can't begin to record: {:?}\n", slot.backend.name(), e);
+    /// Takes a backend over. It gets no records before [`Self::activate`]. May sleep; changes of
+    /// the set exclude each other by other means.
+    pub(crate) fn add(&self, backend: KBox<dyn Backend>) -> Result<Arc<Entry>> {
+        let entry = Arc::new(
+            Entry {
+                enabled: Atomic::new(backend.kinds().bits()),
+                backend,
+                id: self.next_id.fetch_add(1, Relaxed),
+                tallies: [const { Tally::new() }; Kind::COUNT],
+                last_error: Atomic::new(0),
+                told: Atomic::new(false),
+            },
+            GFP_KERNEL,
+        )?;
+        for place in 0..BACKENDS_MAX {
+            if self.entries.put(place, entry.clone()).is_ok() {
+                return Ok(entry);
             }
         }
-        self.live.store(true, Release);
+        pr_err!(
+            "{}: there are {} backends already, the most at once; remove one\n",
+            entry.name(),
+            BACKENDS_MAX
+        );
+        Err(E2BIG)
     }
 
-    /// The backends, in the order in which they are called.
-    pub(crate) fn backends(&self) -> impl Iterator<Item = &dyn Backend> {
-        self.slots.iter().map(|s| &*s.backend)
+    fn place(&self, entry: &Entry) -> Option<usize> {
+        let view = self.entries.view();
+        (0..BACKENDS_MAX).find(|i| view.get(*i).is_some_and(|e| e.id == entry.id))
     }
 
-    /// The backend at `index` of [`Self::backends`].
-    pub(crate) fn backend(&self, index: usize) -> Option<&dyn Backend> {
-        self.slots.get(index).map(|s| &*s.backend)
+    /// Lets a backend begin; from now on records go to it. One that can't begin is reported, and
+    /// refuses what it gets. May sleep.
+    pub(crate) fn activate(&self, entry: &Entry) {
+        if let Err(e) = entry.backend.activate() {
+            pr_err!("{}: can't begin to record: {:?}\n", entry.name(), e);
+        }
+        if let Some(place) = self.place(entry) {
+            if let Some(risk) = self.risks.get(entry.backend.risk().index()) {
+                risk.store(risk.load(Relaxed) | 1 << place, Release);
+            }
+            self.reroute(place, entry.enabled());
+        }
+    }
+
+    /// Puts the place of a backend into the routes of `kinds` and no others.
+    fn reroute(&self, place: usize, kinds: Kinds) {
+        for (kind, route) in Kind::ALL.into_iter().zip(&self.routes) {
+            let old = route.load(Relaxed);
+            let new = match kinds.has(kind) {
+                true => old | 1 << place,
+                false => old & !(1 << place),
+            };
+            route.store(new, Release);
+        }
+    }
+
+    /// Switches the records of `kind` on or off for one backend, which takes effect at once. May
+    /// sleep; changes exclude each other by other means.
+    pub(crate) fn enable(&self, entry: &Entry, kind: Kind, on: bool) {
+        let kinds = entry.enabled();
+        let kinds = if on {
+            kinds.with(kind)
+        } else {
+            kinds.without(kind)
+        };
+        entry.enabled.store(kinds.bits(), Relaxed);
+        if let Some(place) = self.place(entry) {
+            self.reroute(place, entry.enabled());
+        }
+    }
+
+    /// Takes a backend out and waits until no record is on its way to it. May sleep; changes of
+    /// the set exclude each other by other means.
+    pub(crate) fn remove(&self, entry: &Entry) {
+        let Some(place) = self.place(entry) else {
+            return;
+        };
+        self.reroute(place, Kinds::default());
+        for risk in &self.risks {
+            risk.store(risk.load(Relaxed) & !(1 << place), Release);
+        }
+        drop(self.entries.take(place));
+    }
+
+    /// The backends at this moment, in no particular order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = Arc<Entry>> + '_ {
+        (0..BACKENDS_MAX).filter_map(|place| self.entries.get(place))
+    }
+
+    /// The backend of that name.
+    pub(crate) fn find(&self, name: &CStr) -> Option<Arc<Entry>> {
+        self.entries().find(|e| e.name() == name)
     }
 
     /// The kinds that some backend takes.
     pub(crate) fn kinds(&self) -> Kinds {
-        Kind::ALL
-            .into_iter()
-            .zip(self.routes)
-            .filter(|(_, route)| *route != 0)
-            .fold(Kinds::default(), |kinds, (kind, _)| kinds.with(kind))
+        self.entries().fold(Kinds::default(), |kinds, entry| {
+            Kind::ALL
+                .into_iter()
+                .filter(|kind| entry.backend.kinds().has(*kind))
+                .fold(kinds, Kinds::with)
+        })
     }
 
-    fn route(&self, kind: Kind) -> impl Iterator<Item = &Slot> {
-        let live = self.live.load(Acquire);
-        let route = self
-            .routes
+    /// The number of the next dump, from 1. Any context.
+    pub(crate) fn number_dump(&self) -> u64 {
+        self.dumps.fetch_add(1, Relaxed) + 1
+    }
+
+    /// The places that get records of `kind`.
+    fn route(&self, kind: Kind) -> u32 {
+        self.routes
             .get(kind.index())
-            .copied()
-            .filter(|_| live)
-            .unwrap_or(0);
-        self.slots
-            .iter()
-            .enumerate()
-            .filter(move |(bit, _)| route & 1 << bit != 0)
-            .map(|(_, slot)| slot)
+            .map_or(0, |route| route.load(Acquire))
     }
 
     /// Appends `parts` as one piece to the stream of `kind` on every backend that takes it.
     ///
     /// Succeeds if one of them took it, or if none wants it; else the first error.
     pub(crate) fn append(&self, kind: Kind, parts: &[&[u8]], context: Context) -> Result {
+        let route = self.route(kind);
+        if route == 0 {
+            return Ok(());
+        }
+        let view = self.entries.view();
         let (mut taken, mut first) = (false, None);
-        for slot in self.route(kind) {
-            match slot.backend.append(kind, parts, context) {
-                Ok(()) => taken = true,
+        for entry in bits(route).filter_map(|place| view.get(place)) {
+            match entry.backend.append(kind, parts, context) {
+                Ok(()) => {
+                    taken = true;
+                    entry.keep(kind, parts.iter().map(|p| p.len()).sum());
+                }
                 Err(e) => {
-                    slot.lose(kind, e, context);
+                    entry.lose(kind, e, context);
                     first = first.or(Some(e));
                 }
             }
@@ -150,46 +322,40 @@ impl Dispatcher {
         }
     }
 
-    /// Hands a dump to every backend whose `max_reason` allows it. [`Context::Crash`].
+    /// Hands a dump to every backend whose `max_reason` allows it, safest first.
+    /// [`Context::Crash`].
     ///
     /// `always` tells what `printk.always_kmsg_dump` says for this reason.
     pub(crate) fn dump(&self, dump: &Dump<'_>, always: bool) {
-        for slot in self.route(Kind::Dmesg) {
-            let wanted = match slot.backend.max_reason() {
-                0 => always || dump.reason.to_kmsg() <= Reason::Oops.to_kmsg(),
-                max => dump.reason.to_kmsg() <= max,
-            };
-            if wanted {
-                if let Err(e) = slot.backend.dump(dump) {
-                    slot.lose(Kind::Dmesg, e, Context::Crash);
+        let route = self.route(Kind::Dmesg);
+        let view = self.entries.view();
+        for risk in &self.risks {
+            for entry in bits(route & risk.load(Acquire)).filter_map(|place| view.get(place)) {
+                let wanted = match entry.backend.max_reason() {
+                    0 => always || dump.reason.to_kmsg() <= Reason::Oops.to_kmsg(),
+                    max => dump.reason.to_kmsg() <= max,
+                };
+                if !wanted {
+                    continue;
+                }
+                match entry.backend.dump(dump) {
+                    Ok(()) => entry.keep(Kind::Dmesg, dump.text.len()),
+                    Err(e) => entry.lose(Kind::Dmesg, e, Context::Crash),
                 }
             }
         }
     }
 }
 
-impl Slot {
-    fn lose(&self, kind: Kind, e: Error, context: Context) {
-        self.lost.fetch_add(1, Relaxed);
-        // Printing from a crash path could recurse into the console; the counter stays.
-        if context == Context::Task && !self.told.xchg(true, Relaxed) {
-            pr_err!(
-                "{}: lost a {} record: {:?}; further losses are only counted\n",
-                self.backend.name(),
-                kind.as_str(),
-                e
-            );
+/// The numbers of the bits that are set, lowest first.
+fn bits(mut set: u32) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        if set == 0 {
+            return None;
         }
-    }
-}
-
-impl Drop for Dispatcher {
-    fn drop(&mut self) {
-        for slot in &self.slots {
-            let lost = slot.lost.load(Relaxed);
-            if lost > 0 {
-                pr_warn!("{}: {} records lost\n", slot.backend.name(), lost);
-            }
-        }
-    }
+        // CAST: Below 32.
+        let bit = set.trailing_zeros() as usize;
+        set &= set - 1;
+        Some(bit)
+    })
 }

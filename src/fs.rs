@@ -6,7 +6,10 @@
 //! opened. Removing a file erases that record.
 
 use crate::{
-    dispatch::Dispatcher,
+    dispatch::{
+        Dispatcher,
+        Entry, //
+    },
     record::RecordId,
     sys::vfs::{
         self,
@@ -32,7 +35,7 @@ pub(crate) struct Tree {
 
 /// What a file stands for.
 pub(crate) struct Node {
-    backend: usize,
+    entry: Arc<Entry>,
     id: RecordId,
 }
 
@@ -40,7 +43,8 @@ impl vfs::Tree for Tree {
     type Node = Node;
 
     fn populate(&self, root: &Dir<'_, Self>) -> Result {
-        for (index, backend) in self.dispatcher.backends().enumerate() {
+        for entry in self.dispatcher.entries() {
+            let backend = entry.backend();
             let dir = root.dir(backend.name())?;
             backend.records(&mut |record| {
                 let name = CString::try_from_fmt(fmt!(
@@ -60,7 +64,7 @@ impl vfs::Tree for Tree {
                     },
                 };
                 let node = Node {
-                    backend: index,
+                    entry: entry.clone(),
                     id: record.id,
                 };
                 dir.file(&name, &info, node)
@@ -70,19 +74,11 @@ impl vfs::Tree for Tree {
     }
 
     fn open(&self, node: &Node) -> Result<VVec<u8>> {
-        self.dispatcher
-            .backend(node.backend)
-            .ok_or(ENOENT)?
-            .read(&node.id)
+        node.entry.backend().read(&node.id)
     }
 
     fn unlink(&self, node: &Node) -> Result {
-        let erased = self
-            .dispatcher
-            .backend(node.backend)
-            .ok_or(ENOENT)?
-            .erase(&node.id);
-        match erased {
+        match node.entry.backend().erase(&node.id) {
             // Another record took its place: the one that the file stood for is gone already.
             Err(e) if e == ESTALE => Ok(()),
             other => other,

@@ -7,9 +7,13 @@
 
 #![crate_name = "mpstore"]
 #![recursion_limit = "256"]
+// Users of what is new here come in the next commits.
+#![allow(dead_code)]
 
 #[forbid(unsafe_code)]
 mod backend;
+#[forbid(unsafe_code)]
+mod control;
 #[forbid(unsafe_code)]
 mod dispatch;
 #[forbid(unsafe_code)]
@@ -26,20 +30,13 @@ mod regions;
 mod shared;
 mod sys;
 
+use control::Control;
 use dispatch::Dispatcher;
-use frontend::{
-    console::Console,
-    dmesg::Dmesg,
-    pmsg::Pmsg,
-    tty::Tty, //
-};
-use fs::PstoreFs;
 use kernel::{
     prelude::*,
     sync::Arc, //
 };
 use params::Config;
-use record::Kind;
 
 module! {
     type: Mpstore,
@@ -51,29 +48,23 @@ module! {
 }
 
 /// The loaded module.
-///
-/// Fields are dropped in this order: first nothing new is recorded, then nothing is shown, and the
-/// last reference to the dispatcher takes the backends with it.
 struct Mpstore {
-    _console: Option<Console>,
-    _tty: Option<Tty>,
-    _dmesg: Option<Dmesg>,
-    _pmsg: Option<Pmsg>,
-    _fs: PstoreFs,
+    _control: Arc<Control>,
 }
 
 impl kernel::Module for Mpstore {
     fn init(module: &'static ThisModule) -> Result<Self> {
         let config = Config::read()?;
-        let made = regions::make(&config)?;
+        let dispatcher = Arc::new(Dispatcher::new(), GFP_KERNEL)?;
+        let made = regions::make(&config, &dispatcher)?;
         match made.failed {
             // Each has had its line.
-            Some(e) if made.backends.is_empty() => return Err(e),
+            Some(e) if made.entries.is_empty() => return Err(e),
             Some(e) if config.strict => {
                 pr_err!("strict=1: not loaded because a backend can't start, see above\n");
                 return Err(e);
             }
-            None if made.backends.is_empty() => {
+            None if made.entries.is_empty() => {
                 pr_err!(
                     "nothing to record to: give mem_address= and mem_size=, or mem_name= of a \
                      reserve_mem= region\n"
@@ -83,76 +74,10 @@ impl kernel::Module for Mpstore {
             _ => {}
         }
 
-        let dispatcher = Arc::new(Dispatcher::new(made.backends)?, GFP_KERNEL)?;
-        let kinds = dispatcher.kinds();
-        let start = Starter {
-            strict: config.strict,
-        };
-
-        // What can fail comes first: before `activate()` no medium is written to.
-        let fs = PstoreFs::register(dispatcher.clone(), module).inspect_err(|e| {
-            let why = if *e == EBUSY {
-                "the in-tree pstore is in this kernel"
-            } else {
-                "see the errno"
-            };
-            pr_err!("can't register the filesystem 'pstore': {:?}, {}\n", e, why);
-        })?;
-        let pmsg = start.frontend(kinds.has(Kind::Pmsg), Kind::Pmsg, || {
-            Pmsg::start(dispatcher.clone(), module)
-        })?;
-        let dmesg = start.frontend(kinds.has(Kind::Dmesg), Kind::Dmesg, || {
-            Dmesg::start(dispatcher.clone(), config.kmsg_bytes)
-        })?;
-        let tty = start.frontend(kinds.has(Kind::Tty), Kind::Tty, || {
-            Tty::start(dispatcher.clone(), config.tty_probe)
-        })?;
-
-        made.effective.publish()?;
-        dispatcher.activate();
-
-        // Last: it is written to while it registers.
-        let console = start.frontend(kinds.has(Kind::Console), Kind::Console, || {
-            Console::start(dispatcher.clone())
-        })?;
+        // What can fail comes first: before the backends begin no medium is written to.
+        let control = Control::new(&config, dispatcher, module)?;
+        control.start(&made.entries, || made.effective.publish())?;
         sys::param::go_live();
-        Ok(Self {
-            _console: console,
-            _tty: tty,
-            _dmesg: dmesg,
-            _pmsg: pmsg,
-            _fs: fs,
-        })
-    }
-}
-
-/// Starts frontends.
-struct Starter {
-    strict: bool,
-}
-
-impl Starter {
-    /// Starts a frontend if some backend wants its records. One that can't start is one line in
-    /// the log, and an error only with `strict`.
-    fn frontend<T>(
-        &self,
-        wanted: bool,
-        kind: Kind,
-        start: impl FnOnce() -> Result<T>,
-    ) -> Result<Option<T>> {
-        if !wanted {
-            return Ok(None);
-        }
-        match start() {
-            Ok(frontend) => Ok(Some(frontend)),
-            Err(e) => {
-                pr_err!("{}: frontend can't start: {:?}\n", kind.as_str(), e);
-                if self.strict {
-                    Err(e)
-                } else {
-                    Ok(None)
-                }
-            }
-        }
+        Ok(Self { _control: control })
     }
 }

@@ -16,13 +16,21 @@ pub(crate) enum Kind {
     Console,
     /// What user space wrote to `/dev/pmsg0`.
     Pmsg,
+    /// Which kernel functions were called.
+    Ftrace,
     /// What was written to terminals.
     Tty,
 }
 
 impl Kind {
     /// Every kind, in the order of [`Self::index`].
-    pub(crate) const ALL: [Self; 4] = [Self::Dmesg, Self::Console, Self::Pmsg, Self::Tty];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Dmesg,
+        Self::Console,
+        Self::Pmsg,
+        Self::Ftrace,
+        Self::Tty,
+    ];
 
     /// How many kinds there are.
     pub(crate) const COUNT: usize = Self::ALL.len();
@@ -33,6 +41,7 @@ impl Kind {
             Self::Dmesg => "dmesg",
             Self::Console => "console",
             Self::Pmsg => "pmsg",
+            Self::Ftrace => "ftrace",
             Self::Tty => "tty",
         }
     }
@@ -43,19 +52,40 @@ impl Kind {
             Self::Dmesg => 0,
             Self::Console => 1,
             Self::Pmsg => 2,
-            Self::Tty => 3,
+            Self::Ftrace => 3,
+            Self::Tty => 4,
         }
     }
 }
 
 /// A set of kinds.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Kinds(u8);
+pub(crate) struct Kinds(u32);
 
 impl Kinds {
     /// This set and `kind`.
     pub(crate) const fn with(self, kind: Kind) -> Self {
         Self(self.0 | 1 << kind.index())
+    }
+
+    /// What is in both sets.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// This set without `kind`.
+    pub(crate) const fn without(self, kind: Kind) -> Self {
+        Self(self.0 & !(1 << kind.index()))
+    }
+
+    /// As a number, for an atomic.
+    pub(crate) const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Back from [`Self::bits`].
+    pub(crate) const fn from_bits(bits: u32) -> Self {
+        Self(bits & ((1 << Kind::COUNT) - 1))
     }
 
     /// Whether `kind` is in it.

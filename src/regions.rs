@@ -11,6 +11,11 @@ use crate::{
         ram::Ram,
         Backend, //
     },
+    dispatch::{
+        Dispatcher,
+        Entry,
+        BACKENDS_MAX, //
+    },
     params::{
         Config,
         Effective,
@@ -25,47 +30,49 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    str::CString, //
+    str::CString,
+    sync::Arc, //
 };
 use mpstore_format::layout::{
     RamLayout,
     RamSizes, //
 };
 
-/// Where regions in use lie, so that none is used twice.
-type Taken = KVec<(u64, u64)>;
-
 /// What became of the configuration.
 pub(crate) struct Made {
     /// The backends, not yet active.
-    pub(crate) backends: KVec<KBox<dyn Backend>>,
+    pub(crate) entries: KVec<Arc<Entry>>,
     /// What is in force.
     pub(crate) effective: Effective,
     /// Error of the first backend that could not be made.
     pub(crate) failed: Option<Error>,
 }
 
-/// Makes all backends. May sleep.
-pub(crate) fn make(config: &Config) -> Result<Made> {
+/// Makes all backends of the parameters. May sleep.
+pub(crate) fn make(config: &Config, dispatcher: &Dispatcher) -> Result<Made> {
     let mut made = Made {
-        backends: KVec::new(),
+        entries: KVec::new(),
         effective: Effective::default(),
         failed: None,
     };
-    let mut taken = Taken::new();
+    let count = config.regions.len() + config.mems.len();
+    if count > BACKENDS_MAX {
+        pr_err!("{} backends: at most {} at once\n", count, BACKENDS_MAX);
+        return Err(E2BIG);
+    }
     for region in &config.regions {
-        match ram(region, &mut taken, &mut made.effective) {
-            Ok(backend) => made
-                .backends
-                .push(KBox::new(backend, GFP_KERNEL)?, GFP_KERNEL)?,
+        let added = ram(region, dispatcher).and_then(|(backend, address, sizes)| {
+            made.effective.add(region, address, &sizes)?;
+            dispatcher.add(backend)
+        });
+        match added {
+            Ok(entry) => made.entries.push(entry, GFP_KERNEL)?,
             Err(e) => made.failed = made.failed.or(Some(e)),
         }
     }
     for config in &config.mems {
-        match plain(config) {
-            Ok(backend) => made
-                .backends
-                .push(KBox::new(backend, GFP_KERNEL)?, GFP_KERNEL)?,
+        match plain(config).and_then(|backend| dispatcher.add(backend)) {
+            Ok(entry) => made.entries.push(entry, GFP_KERNEL)?,
             Err(e) => made.failed = made.failed.or(Some(e)),
         }
     }
@@ -80,7 +87,11 @@ fn layout(name: &CStr, sizes: &RamSizes) -> Result<RamLayout> {
     })
 }
 
-fn ram(region: &RegionConfig, taken: &mut Taken, effective: &mut Effective) -> Result<Ram> {
+/// Makes the backend of one region, and says where it is and which sizes are in force. May sleep.
+pub(crate) fn ram(
+    region: &RegionConfig,
+    dispatcher: &Dispatcher,
+) -> Result<(KBox<dyn Backend>, u64, RamSizes)> {
     let name = &*region.name;
     let (address, size, owned) = match &region.place {
         Place::Address(address) => match region.size {
@@ -130,7 +141,12 @@ fn ram(region: &RegionConfig, taken: &mut Taken, effective: &mut Effective) -> R
         .ok()
         .and_then(|size| address.checked_add(size))
         .unwrap_or(u64::MAX);
-    if let Some((from, to)) = taken.iter().find(|(from, to)| address < *to && *from < end) {
+    let overlaps = |(from, to): &(u64, u64)| address < *to && *from < end;
+    let other = dispatcher
+        .entries()
+        .filter_map(|e| e.backend().range())
+        .find(overlaps);
+    if let Some((from, to)) = other {
         pr_err!(
             "{}: mem_address={:#x}: overlaps the region at {:#x}-{:#x}; give each its own\n",
             name,
@@ -156,10 +172,8 @@ fn ram(region: &RegionConfig, taken: &mut Taken, effective: &mut Effective) -> R
         layout,
         region.max_reason,
         sizes.ecc_size,
-        false,
+        Some((address, end)),
     )?;
-    taken.push((address, end), GFP_KERNEL)?;
-    effective.add(region, address, &sizes)?;
     pr_info!(
         "{}: {:#x} bytes at {:#x}, {} dmesg records of {} bytes\n",
         name,
@@ -168,12 +182,13 @@ fn ram(region: &RegionConfig, taken: &mut Taken, effective: &mut Effective) -> R
         backend.records_max(),
         backend.record_capacity()
     );
-    Ok(backend)
+    Ok((KBox::new(backend, GFP_KERNEL)?, address, sizes))
 }
 
-fn plain(config: &MemConfig) -> Result<Mem> {
+/// Makes a plain-memory backend. May sleep.
+pub(crate) fn plain(config: &MemConfig) -> Result<KBox<dyn Backend>> {
     let layout = layout(&config.name, &config.sizes)?;
-    Mem::new(
+    let backend = Mem::new(
         CString::try_from(&*config.name)?,
         config.sizes.mem_size,
         layout,
@@ -181,5 +196,6 @@ fn plain(config: &MemConfig) -> Result<Mem> {
         config.sizes.ecc_size,
         config.fault,
     )
-    .inspect_err(|e| pr_err!("{}: can't register: {:?}\n", &*config.name, e))
+    .inspect_err(|e| pr_err!("{}: can't register: {:?}\n", &*config.name, e))?;
+    Ok(KBox::new(backend, GFP_KERNEL)?)
 }

@@ -19,6 +19,7 @@ pub(crate) mod mem;
 pub(crate) mod miscdev;
 pub(crate) mod param;
 pub(crate) mod raw_lock;
+pub(crate) mod slots;
 pub(crate) mod staging;
 pub(crate) mod time;
 pub(crate) mod tty;

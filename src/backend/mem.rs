@@ -62,7 +62,7 @@ impl Mem {
                 layout,
                 max_reason,
                 ecc_size,
-                true,
+                None,
             )?,
             fault,
         })

@@ -44,6 +44,8 @@ use stream::Stream;
 pub(crate) struct Ram {
     name: CString,
     max_reason: u32,
+    /// Where it lies, if anywhere in particular.
+    range: Option<(u64, u64)>,
     slots: Slots,
     streams: [Option<Stream>; Kind::COUNT],
     layout: RamLayout,
@@ -51,16 +53,17 @@ pub(crate) struct Ram {
 }
 
 impl Ram {
-    /// Reads what is in the region and changes nothing. `live` shows this kernel's streams, for
-    /// memory in which no earlier one can have left any. May sleep.
+    /// Reads what is in the region and changes nothing. Memory without a `range` can hold nothing
+    /// of an earlier kernel, so this one's streams are shown. May sleep.
     pub(crate) fn new(
         name: CString,
         mem: PersistentMem,
         layout: RamLayout,
         max_reason: u32,
         ecc_size: usize,
-        live: bool,
+        range: Option<(u64, u64)>,
     ) -> Result<Self> {
+        let live = range.is_none();
         let area = Area::new(mem, ecc_size)?;
         let stream = |zone| match zone {
             Some(zone) => Stream::new(&area, zone, live).map(Some),
@@ -70,6 +73,7 @@ impl Ram {
             None,
             stream(layout.console())?,
             stream(layout.pmsg())?,
+            None,
             stream(layout.tty())?,
         ];
         Ok(Self {
@@ -77,6 +81,7 @@ impl Ram {
             streams,
             name,
             max_reason,
+            range,
             layout,
             area,
         })
@@ -149,6 +154,10 @@ impl Backend for Ram {
 
     fn record_capacity(&self) -> usize {
         self.layout.dmesg(0).map_or(0, |z| self.area.capacity(z))
+    }
+
+    fn range(&self) -> Option<(u64, u64)> {
+        self.range
     }
 
     fn risk(&self) -> Risk {

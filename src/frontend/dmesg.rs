@@ -43,8 +43,6 @@ struct Main {
     dispatcher: Arc<Dispatcher>,
     /// What `kmsg_bytes` says: a backend stops after this much text.
     limit: usize,
-    /// Dumps so far.
-    count: Atomic<u64>,
     /// Outer: backends take their own locks while it is held.
     lock: RawLock,
     text: Staging,
@@ -79,7 +77,7 @@ impl Main {
             |text| {
                 let dump = Dump {
                     reason: Reason::from_kmsg(reason),
-                    count: self.count.fetch_add(1, Relaxed) + 1,
+                    count: self.dispatcher.number_dump(),
                     stamp,
                     text,
                     limit: self.limit,
@@ -115,43 +113,70 @@ fn skipped(reason: u32) {
     );
 }
 
+/// What the backends together ask of the frontend.
+#[derive(Clone, Copy)]
+struct Reach {
+    /// The highest reason for a dump.
+    max_reason: u32,
+    /// Whether one of them follows `printk.always_kmsg_dump`.
+    follow: bool,
+    /// Bytes of the largest record.
+    capacity: usize,
+}
+
+impl Reach {
+    fn of(dispatcher: &Dispatcher) -> Self {
+        let mut reach = Self {
+            max_reason: 0,
+            follow: false,
+            capacity: 0,
+        };
+        for entry in dispatcher.entries() {
+            let backend = entry.backend();
+            if backend.record_capacity() == 0 {
+                continue;
+            }
+            let max = match backend.max_reason() {
+                0 => {
+                    reach.follow = true;
+                    // It may want any reason.
+                    Reason::Shutdown.to_kmsg()
+                }
+                max => max,
+            };
+            reach.max_reason = reach.max_reason.max(max);
+            reach.capacity = reach.capacity.max(backend.record_capacity());
+        }
+        reach
+    }
+
+    fn covers(&self, other: &Self) -> bool {
+        self.max_reason >= other.max_reason
+            && self.follow >= other.follow
+            && self.capacity >= other.capacity
+    }
+}
+
 /// The frontend.
 ///
 /// Dropped in the order of the fields, so that the helper outlives no user.
 pub(crate) struct Dmesg {
     _main: Registration<Main>,
     _always: Option<Registration<Always>>,
+    reach: Reach,
 }
 
 impl Dmesg {
     /// Registers for the reasons that the backends want. May sleep.
     pub(crate) fn start(dispatcher: Arc<Dispatcher>, kmsg_bytes: usize) -> Result<Self> {
-        let reasons = || {
-            dispatcher
-                .backends()
-                .filter(|b| b.record_capacity() > 0)
-                .map(|b| b.max_reason())
-        };
-        let follow = reasons().any(|r| r == 0);
-        // A backend that follows the setting may want any reason.
-        let max = if follow {
-            Reason::Shutdown.to_kmsg()
-        } else {
-            reasons().max().unwrap_or(Reason::Oops.to_kmsg())
-        };
+        let reach = Reach::of(&dispatcher);
         // As much as the backend with the largest records may use: whole records, until the limit
         // is passed.
-        let room = dispatcher
-            .backends()
-            .map(|b| b.record_capacity())
-            .max()
-            .unwrap_or(0)
-            .saturating_add(kmsg_bytes);
+        let room = reach.capacity.saturating_add(kmsg_bytes);
         let always = Arc::new(Always(Atomic::new(false)), GFP_KERNEL)?;
         let main = Arc::new(
             Main {
                 limit: kmsg_bytes,
-                count: Atomic::new(0),
                 lock: RawLock::new(Level::Outer)?,
                 text: Staging::new(room)?,
                 panic_text: Staging::new(room)?,
@@ -160,13 +185,19 @@ impl Dmesg {
             },
             GFP_KERNEL,
         )?;
-        let _always = match follow {
+        let _always = match reach.follow {
             true => Some(Registration::new(always, 0)?),
             false => None,
         };
         Ok(Self {
-            _main: Registration::new(main, max)?,
+            _main: Registration::new(main, reach.max_reason)?,
             _always,
+            reach,
         })
+    }
+
+    /// Whether its buffers and reasons are enough for the backends that there are now.
+    pub(crate) fn fits(&self, dispatcher: &Dispatcher) -> bool {
+        self.reach.covers(&Reach::of(dispatcher))
     }
 }

@@ -5,6 +5,7 @@
 //! C headers: [`include/linux/panic.h`](srctree/include/linux/panic.h),
 //! [`include/linux/preempt.h`](srctree/include/linux/preempt.h)
 
+use kernel::types::NotThreadSafe;
 use mpstore_bindings as bindings;
 
 /// Whether this CPU is the one that panics.
@@ -26,4 +27,17 @@ pub(crate) fn in_nmi() -> bool {
 /// Any context.
 pub(crate) fn write_barrier() {
     kernel::sync::barrier::mb(kernel::sync::barrier::Write);
+}
+
+/// Evidence that this CPU can't be preempted for `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct PreemptOff<'a>(core::marker::PhantomData<(&'a (), NotThreadSafe)>);
+
+impl PreemptOff<'_> {
+    /// # Safety
+    ///
+    /// Preemption is off for as long as the evidence lives.
+    pub(super) unsafe fn assume() -> Self {
+        Self(core::marker::PhantomData)
+    }
 }

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What changes while the module is loaded: backends come and go, and frontends start when the
+//! first backend wants them.
+//!
+//! Lock order: the mutex here, then inode locks of the filesystem. It is never taken on the way
+//! of a record.
+
+use crate::{
+    backend::Backend,
+    dispatch::{
+        Dispatcher,
+        Entry, //
+    },
+    frontend::{
+        console::Console,
+        dmesg::Dmesg,
+        pmsg::Pmsg,
+        tty::Tty, //
+    },
+    fs::PstoreFs,
+    params::Config,
+    record::Kind,
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+/// Settings of the frontends, fixed at load.
+pub(crate) struct Settings {
+    /// See the parameter `kmsg_bytes`.
+    kmsg_bytes: usize,
+    /// See the parameter `tty_probe`.
+    tty_probe: crate::params::ProbeKind,
+    /// Whether a frontend that can't start is an error.
+    strict: bool,
+}
+
+/// The frontends that run. Once started they stay until the module goes, since an open
+/// `/dev/pmsg0` may outlive the backend it was opened for; one without a backend returns at once.
+///
+/// Dropped in the order of the fields: the console first, because it is written to most.
+#[derive(Default)]
+struct Frontends {
+    console: Option<Console>,
+    tty: Option<Tty>,
+    dmesg: Option<Dmesg>,
+    pmsg: Option<Pmsg>,
+}
+
+/// Everything that runs.
+///
+/// Dropped in the order of the fields: first nothing new is recorded, then nothing is shown, and
+/// the last reference to the dispatcher takes the backends with it.
+#[pin_data]
+pub(crate) struct Control {
+    #[pin]
+    frontends: Mutex<Frontends>,
+    fs: PstoreFs,
+    dispatcher: Arc<Dispatcher>,
+    settings: Settings,
+    module: &'static ThisModule,
+}
+
+impl Control {
+    /// Registers the filesystem, empty as yet. May sleep.
+    pub(crate) fn new(
+        config: &Config,
+        dispatcher: Arc<Dispatcher>,
+        module: &'static ThisModule,
+    ) -> Result<Arc<Self>> {
+        let fs = PstoreFs::register(dispatcher.clone(), module).inspect_err(|e| {
+            let why = if *e == EBUSY {
+                "the in-tree pstore is in this kernel"
+            } else {
+                "see the errno"
+            };
+            pr_err!("can't register the filesystem 'pstore': {:?}, {}\n", e, why);
+        })?;
+        let settings = Settings {
+            kmsg_bytes: config.kmsg_bytes,
+            tty_probe: config.tty_probe,
+            strict: config.strict,
+        };
+        Arc::pin_init(
+            pin_init!(Self {
+                frontends <- new_mutex!(Frontends::default()),
+                fs,
+                dispatcher,
+                settings,
+                module,
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The backends.
+    pub(crate) fn dispatcher(&self) -> &Dispatcher {
+        &self.dispatcher
+    }
+
+    /// Starts the frontends that `new` backends, which the dispatcher has but are not active, need;
+    /// then lets these begin. `ready` is called in between, when nothing can fail any more and no
+    /// medium was written to. May sleep.
+    pub(crate) fn start(&self, new: &[Arc<Entry>], ready: impl FnOnce() -> Result) -> Result {
+        let mut frontends = self.frontends.lock();
+        let started = self.start_locked(&mut frontends, new, ready);
+        if started.is_err() {
+            for entry in new {
+                self.dispatcher.remove(entry);
+            }
+        }
+        started
+    }
+
+    fn start_locked(
+        &self,
+        frontends: &mut Frontends,
+        new: &[Arc<Entry>],
+        ready: impl FnOnce() -> Result,
+    ) -> Result {
+        let dispatcher = || self.dispatcher.clone();
+        self.ensure(Kind::Pmsg, &mut frontends.pmsg, || {
+            Pmsg::start(dispatcher(), self.module)
+        })?;
+        self.ensure(Kind::Tty, &mut frontends.tty, || {
+            Tty::start(dispatcher(), self.settings.tty_probe)
+        })?;
+        // One that is too small stays until a larger one runs: better a record twice than none.
+        let fits = frontends
+            .dmesg
+            .as_ref()
+            .is_none_or(|d| d.fits(&self.dispatcher));
+        let mut larger = None;
+        if !fits {
+            self.ensure(Kind::Dmesg, &mut larger, || {
+                Dmesg::start(dispatcher(), self.settings.kmsg_bytes)
+            })?;
+        } else {
+            self.ensure(Kind::Dmesg, &mut frontends.dmesg, || {
+                Dmesg::start(dispatcher(), self.settings.kmsg_bytes)
+            })?;
+        }
+        if larger.is_some() {
+            frontends.dmesg = larger;
+        }
+        ready()?;
+        for entry in new {
+            self.dispatcher.activate(entry);
+        }
+        // Last: it is written to while it registers.
+        self.ensure(Kind::Console, &mut frontends.console, || {
+            Console::start(dispatcher())
+        })
+    }
+
+    /// Starts a frontend if some backend wants its records and it does not run. One that can't
+    /// start is one line in the log, and an error only with `strict`.
+    fn ensure<T>(
+        &self,
+        kind: Kind,
+        place: &mut Option<T>,
+        start: impl FnOnce() -> Result<T>,
+    ) -> Result {
+        if place.is_some() || !self.dispatcher.kinds().has(kind) {
+            return Ok(());
+        }
+        match start() {
+            Ok(frontend) => *place = Some(frontend),
+            Err(e) => {
+                pr_err!("{}: frontend can't start: {:?}\n", kind.as_str(), e);
+                if self.settings.strict {
+                    return Err(e);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds a backend made by `make`, which is called with changes of the set excluded. May sleep.
+    pub(crate) fn add(
+        &self,
+        make: impl FnOnce(&Dispatcher) -> Result<KBox<dyn Backend>>,
+    ) -> Result<Arc<Entry>> {
+        let mut frontends = self.frontends.lock();
+        let entry = self.dispatcher.add(make(&self.dispatcher)?)?;
+        let new = core::slice::from_ref(&entry);
+        if let Err(e) = self.start_locked(&mut frontends, new, || Ok(())) {
+            self.dispatcher.remove(&entry);
+            return Err(e);
+        }
+        Ok(entry)
+    }
+
+    /// Removes a backend: its records stay on the medium. May sleep.
+    pub(crate) fn remove(&self, entry: &Entry) {
+        let _guard = self.frontends.lock();
+        self.dispatcher.remove(entry);
+        pr_info!("{}: removed\n", entry.name());
+    }
+
+    /// Switches the records of a kind on or off for one backend. May sleep.
+    pub(crate) fn enable(&self, entry: &Entry, kind: Kind, on: bool) {
+        let _guard = self.frontends.lock();
+        self.dispatcher.enable(entry, kind, on);
+    }
+}
