@@ -67,10 +67,17 @@ struct page *mpstore_pfn_to_page(unsigned long pfn)
 	return pfn_to_page(pfn);
 }
 
-void *mpstore_vmap_wc(struct page **pages, unsigned int count)
+/* The types are MemType in src/sys/mem.rs. */
+void *mpstore_vmap(struct page **pages, unsigned int count, unsigned int type)
 {
+	pgprot_t prot = PAGE_KERNEL;
+
+	if (type == 0)
+		prot = pgprot_writecombine(prot);
+	else if (type == 1)
+		prot = pgprot_noncached(prot);
 	/* VM_IOREMAP keeps /proc/kcore and its like away from the mapping. */
-	return vmap(pages, count, VM_MAP | VM_IOREMAP, pgprot_writecombine(PAGE_KERNEL));
+	return vmap(pages, count, VM_MAP | VM_IOREMAP, prot);
 }
 
 bool mpstore_phys_addr_fits(u64 last)
@@ -82,9 +89,9 @@ bool mpstore_phys_addr_fits(u64 last)
 #endif
 }
 
-void *mpstore_ioremap_wc(u64 start, size_t size)
+void *mpstore_ioremap(u64 start, size_t size, unsigned int type)
 {
-	return (void __force *)ioremap_wc(start, size);
+	return (void __force *)(type == 0 ? ioremap_wc(start, size) : ioremap(start, size));
 }
 
 void mpstore_iounmap(void *virt)

@@ -31,9 +31,9 @@ void mpstore_cpu_relax(void);
 /* linux/mm.h, linux/io.h, asm/pgtable.h */
 bool mpstore_pfn_valid(unsigned long pfn);
 struct page *mpstore_pfn_to_page(unsigned long pfn);
-void *mpstore_vmap_wc(struct page **pages, unsigned int count);
+void *mpstore_vmap(struct page **pages, unsigned int count, unsigned int type);
 bool mpstore_phys_addr_fits(u64 last);
-void *mpstore_ioremap_wc(u64 start, size_t size);
+void *mpstore_ioremap(u64 start, size_t size, unsigned int type);
 void mpstore_iounmap(void *virt);
 
 /* linux/ftrace_regs.h */

@@ -15,6 +15,7 @@ use crate::record::{
     RecordInfo, //
 };
 use kernel::prelude::*;
+use mpstore_format::ecc::Repair;
 
 /// In which order backends get a panic's dump: those that can hang come last.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +67,11 @@ pub(crate) trait Backend: Send + Sync {
     /// Physical memory that it occupies, first and last byte + 1.
     fn range(&self) -> Option<(u64, u64)> {
         None
+    }
+
+    /// Damage found so far in what was read: each check of a zone counts.
+    fn repairs(&self) -> Repair {
+        Repair::default()
     }
 
     /// When it is called in a panic.

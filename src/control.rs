@@ -20,7 +20,10 @@ use crate::{
     },
     fs::PstoreFs,
     params::Config,
-    record::Kind,
+    record::{
+        Kind,
+        Kinds, //
+    },
 };
 use kernel::{
     new_mutex,
@@ -182,13 +185,18 @@ impl Control {
         Ok(())
     }
 
-    /// Adds a backend made by `make`, which is called with changes of the set excluded. May sleep.
+    /// Adds a backend made by `make`, which is called with changes of the set excluded, without
+    /// the kinds in `off`. May sleep.
     pub(crate) fn add(
         &self,
+        off: Kinds,
         make: impl FnOnce(&Dispatcher) -> Result<KBox<dyn Backend>>,
     ) -> Result<Arc<Entry>> {
         let mut frontends = self.frontends.lock();
         let entry = self.dispatcher.add(make(&self.dispatcher)?)?;
+        for kind in Kind::ALL.into_iter().filter(|kind| off.has(*kind)) {
+            entry.switch_off(kind);
+        }
         let new = core::slice::from_ref(&entry);
         if let Err(e) = self.start_locked(&mut frontends, new, || Ok(())) {
             self.dispatcher.remove(&entry);

@@ -93,11 +93,6 @@ impl Entry {
         self.backend.name()
     }
 
-    /// Tells it from all others, also from those that are gone.
-    pub(crate) fn id(&self) -> u64 {
-        self.id
-    }
-
     /// What became of the records of `kind`.
     pub(crate) fn tally(&self, kind: Kind) -> Option<&Tally> {
         self.tallies.get(kind.index())
@@ -111,6 +106,12 @@ impl Entry {
     /// The errno of the latest loss.
     pub(crate) fn last_error(&self) -> i32 {
         self.last_error.load(Relaxed)
+    }
+
+    /// Leaves a kind out, before the backend is active.
+    pub(crate) fn switch_off(&self, kind: Kind) {
+        let kinds = self.enabled().without(kind);
+        self.enabled.store(kinds.bits(), Relaxed);
     }
 
     fn keep(&self, kind: Kind, bytes: usize) {

@@ -7,11 +7,12 @@
 
 #![crate_name = "mpstore"]
 #![recursion_limit = "256"]
-// Users of what is new here come in the next commits.
-#![allow(dead_code)]
 
 #[forbid(unsafe_code)]
 mod backend;
+#[cfg(CONFIG_CONFIGFS_FS)]
+#[forbid(unsafe_code)]
+mod configfs;
 #[forbid(unsafe_code)]
 mod control;
 #[forbid(unsafe_code)]
@@ -28,6 +29,8 @@ mod record;
 mod regions;
 #[forbid(unsafe_code)]
 mod shared;
+#[forbid(unsafe_code)]
+mod status;
 mod sys;
 
 use control::Control;
@@ -48,7 +51,12 @@ module! {
 }
 
 /// The loaded module.
+///
+/// Dropped in the order of the fields: first nothing can be changed any more, then all that runs.
 struct Mpstore {
+    #[cfg(CONFIG_CONFIGFS_FS)]
+    _configfs: configfs::Configfs,
+    _status: status::Status,
     _control: Arc<Control>,
 }
 
@@ -64,20 +72,22 @@ impl kernel::Module for Mpstore {
                 pr_err!("strict=1: not loaded because a backend can't start, see above\n");
                 return Err(e);
             }
-            None if made.entries.is_empty() => {
-                pr_err!(
-                    "nothing to record to: give mem_address= and mem_size=, or mem_name= of a \
-                     reserve_mem= region\n"
-                );
-                return Err(EINVAL);
-            }
+            None if made.entries.is_empty() => regions::none_given(&config)?,
             _ => {}
         }
 
         // What can fail comes first: before the backends begin no medium is written to.
-        let control = Control::new(&config, dispatcher, module)?;
+        let control = Control::new(&config, dispatcher.clone(), module)?;
+        let status = status::Status::new(dispatcher)?;
+        #[cfg(CONFIG_CONFIGFS_FS)]
+        let configfs = configfs::Configfs::register(control.clone())?;
         control.start(&made.entries, || made.effective.publish())?;
         sys::param::go_live();
-        Ok(Self { _control: control })
+        Ok(Self {
+            #[cfg(CONFIG_CONFIGFS_FS)]
+            _configfs: configfs,
+            _status: status,
+            _control: control,
+        })
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     sys::{
         cpu,
         file,
+        mem::MemType,
         param::{
             Param,
             MAX, //
@@ -23,6 +24,7 @@ use kernel::{
     prelude::*,
     str::{
         BStr,
+        CStr,
         CString, //
     },
     sync::atomic::{
@@ -36,6 +38,7 @@ use mpstore_format::{
         ECC_SIZE_MAX, //
     },
     layout::RamSizes,
+    text::Reason, //
 };
 
 /// The table. `$define` gets one entry per parameter; see [`crate::define_params`].
@@ -49,6 +52,8 @@ macro_rules! params_table {
                 "Names of reserve_mem= regions, by place like mem_address";
             mem_size: list, 0o400, "", None,
                 "Sizes of the regions in bytes; default with mem_name is the whole reservation";
+            mem_type: list, 0o400, "0", None,
+                "How the regions are mapped: 0 write-combining, 1 uncached, 2 cached";
             name: list, 0o400, "", None,
                 "Names of the regions' directories; default ramoops, ramoops1, ...";
             record_size: list, 0o400, "4096", None,
@@ -65,6 +70,8 @@ macro_rules! params_table {
                 "Parity bytes per 128 bytes of data, 0 for none, 1 means 16, at most 127";
             max_reason: list, 0o400, "-1", None,
                 "Dumps kept: 1 panic, 2 and oops (-1), 3 and emergency, 4 and shutdown, 0 as printk does";
+            dump_oops: list, 0o400, "-1", None,
+                "Old form of max_reason, which counts if both are given: 1 panic and oops, 0 panic only";
             kmsg_bytes: uint, 0o400, "10240", None,
                 "Bytes of the kernel log that a dump keeps, in whole records";
             tty: bool, 0o600, "Y", Some($crate::params::set_tty),
@@ -194,6 +201,8 @@ pub(crate) struct RegionConfig {
     pub(crate) place: Place,
     /// Bytes, if given.
     pub(crate) size: Option<usize>,
+    /// How it is mapped.
+    pub(crate) mem_type: MemType,
     /// Zones; `mem_size` is not filled in yet.
     pub(crate) sizes: RamSizes,
     /// See the parameter.
@@ -240,6 +249,19 @@ impl Value {
             name,
             text: KBox::new(text, GFP_KERNEL)?,
             len,
+        })
+    }
+
+    /// A value that is no parameter's.
+    fn new(name: &'static str, from: &[u8]) -> Result<Self> {
+        let mut text = KBox::new([0; MAX], GFP_KERNEL)?;
+        text.get_mut(..from.len())
+            .ok_or(EINVAL)?
+            .copy_from_slice(from);
+        Ok(Self {
+            name,
+            text,
+            len: from.len(),
         })
     }
 
@@ -323,11 +345,31 @@ fn parse_number(text: &[u8]) -> Option<u64> {
     n.checked_mul(1 << shift)
 }
 
-fn max_reason(value: &Value, text: &[u8]) -> Result<u32> {
+/// `enum kmsg_dump_reason`: the newer parameter counts, then the older one, then the default, as
+/// in-tree.
+fn max_reason(value: &Value, text: &[u8], old: &Value, old_text: &[u8]) -> Result<u32> {
+    let old = match old_text {
+        b"" | b"-1" | b"1" => Reason::Oops,
+        b"0" => Reason::Panic,
+        _ => return refuse(old.name, old_text, "give 1, 0, or -1 for the default"),
+    };
     match text {
-        b"" | b"-1" => Ok(2),
+        b"" | b"-1" => Ok(old.to_kmsg()),
         [digit @ b'0'..=b'4'] => Ok(u32::from(digit - b'0')),
         _ => refuse(value.name, text, "give 0 to 4, or -1 for the default"),
+    }
+}
+
+fn mem_type(value: &Value, text: &[u8]) -> Result<MemType> {
+    match text {
+        b"" | b"0" => Ok(MemType::WriteCombining),
+        b"1" => Ok(MemType::Uncached),
+        b"2" => Ok(MemType::Cached),
+        _ => refuse(
+            value.name,
+            text,
+            "give 0 (write-combining), 1 (uncached) or 2 (cached)",
+        ),
     }
 }
 
@@ -429,18 +471,21 @@ struct ZoneValues {
     tty: Value,
     ecc: Value,
     max_reason: Value,
+    dump_oops: Value,
 }
 
 impl ZoneValues {
-    fn read() -> Result<Self> {
+    /// `value` gives a value by the parameter's name.
+    fn read(value: impl Fn(&'static str, &'static Param) -> Result<Value>) -> Result<Self> {
         Ok(Self {
-            record: Value::of("record_size", &table::record_size)?,
-            console: Value::of("console_size", &table::console_size)?,
-            ftrace: Value::of("ftrace_size", &table::ftrace_size)?,
-            pmsg: Value::of("pmsg_size", &table::pmsg_size)?,
-            tty: Value::of("tty_size", &table::tty_size)?,
-            ecc: Value::of("ecc", &table::ecc)?,
-            max_reason: Value::of("max_reason", &table::max_reason)?,
+            record: value("record_size", &table::record_size)?,
+            console: value("console_size", &table::console_size)?,
+            ftrace: value("ftrace_size", &table::ftrace_size)?,
+            pmsg: value("pmsg_size", &table::pmsg_size)?,
+            tty: value("tty_size", &table::tty_size)?,
+            ecc: value("ecc", &table::ecc)?,
+            max_reason: value("max_reason", &table::max_reason)?,
+            dump_oops: value("dump_oops", &table::dump_oops)?,
         })
     }
 
@@ -461,7 +506,175 @@ impl ZoneValues {
     }
 
     fn max_reason(&self, index: usize, count: usize) -> Result<u32> {
-        max_reason(&self.max_reason, self.max_reason.shared(index, count)?)
+        max_reason(
+            &self.max_reason,
+            self.max_reason.shared(index, count)?,
+            &self.dump_oops,
+            self.dump_oops.shared(index, count)?,
+        )
+    }
+}
+
+/// The parameters that describe regions.
+struct RegionValues {
+    address: Value,
+    label: Value,
+    size: Value,
+    mem_type: Value,
+    zones: ZoneValues,
+}
+
+impl RegionValues {
+    /// `value` gives a value by the parameter's name.
+    fn read(value: impl Fn(&'static str, &'static Param) -> Result<Value>) -> Result<Self> {
+        Ok(Self {
+            address: value("mem_address", &table::mem_address)?,
+            label: value("mem_name", &table::mem_name)?,
+            size: value("mem_size", &table::mem_size)?,
+            mem_type: value("mem_type", &table::mem_type)?,
+            zones: ZoneValues::read(value)?,
+        })
+    }
+
+    /// How many regions there are.
+    fn count(&self) -> usize {
+        self.address.len().max(self.label.len())
+    }
+
+    /// Region `index`, to be called `name`, where `total` backends share the lists of zone sizes.
+    fn region(&self, name: CString, index: usize, total: usize) -> Result<RegionConfig> {
+        let place = match (self.address.item(index), self.label.item(index)) {
+            (b"", b"") => {
+                return refuse(
+                    "mem_address",
+                    self.address.as_bytes(),
+                    "an element is empty here and in mem_name; give one of them",
+                )
+            }
+            (b"", label) => {
+                Place::Name(CString::try_from_fmt(fmt!("{}", BStr::from_bytes(label)))?)
+            }
+            (text, b"") => match parse_number(text) {
+                Some(address) => Place::Address(address),
+                None => {
+                    return refuse(
+                        "mem_address",
+                        text,
+                        "not a physical address; give it as 0x... or in decimal",
+                    )
+                }
+            },
+            (text, _) => {
+                return refuse(
+                    "mem_address",
+                    text,
+                    "mem_name gives the same region; leave one of the two empty there",
+                )
+            }
+        };
+        let size = match self.size.shared(index, self.count())? {
+            b"" => None,
+            text => Some(self.size.size(text)?),
+        };
+        let map = self.mem_type.shared(index, self.count())?;
+        Ok(RegionConfig {
+            name,
+            place,
+            size,
+            mem_type: mem_type(&self.mem_type, map)?,
+            sizes: self.zones.sizes(index, total, 0)?,
+            max_reason: self.zones.max_reason(index, total)?,
+        })
+    }
+}
+
+/// What a backend that is made at run time is given: the values of the parameters that describe
+/// one, each with its default until it is set.
+pub(crate) struct Choices {
+    values: KVec<Value>,
+}
+
+/// The parameters that a backend made at run time has, in this order.
+pub(crate) const CHOICES: [&str; 12] = [
+    "mem_address",
+    "mem_name",
+    "mem_size",
+    "mem_type",
+    "record_size",
+    "console_size",
+    "ftrace_size",
+    "pmsg_size",
+    "tty_size",
+    "ecc",
+    "max_reason",
+    "dump_oops",
+];
+
+impl Choices {
+    /// Defaults. May sleep.
+    pub(crate) fn new() -> Result<Self> {
+        let mut values = KVec::with_capacity(CHOICES.len(), GFP_KERNEL)?;
+        for name in CHOICES {
+            values.push(
+                Value::new(name, table::default_of(name).as_bytes())?,
+                GFP_KERNEL,
+            )?;
+        }
+        Ok(Self { values })
+    }
+
+    /// The value of choice `index`.
+    pub(crate) fn get(&self, index: usize) -> &[u8] {
+        self.values.get(index).map_or(&[], Value::as_bytes)
+    }
+
+    /// Sets choice `index`. What it is worth is found out when the backend is made.
+    pub(crate) fn set(&mut self, index: usize, text: &[u8]) -> Result {
+        let place = self.values.get_mut(index).ok_or(EINVAL)?;
+        if text.contains(&b',') {
+            return refuse(place.name, text, "one backend, so give one value");
+        }
+        if text.len() > MAX {
+            return refuse(place.name, b"...", "too long");
+        }
+        *place = Value::new(place.name, text)?;
+        Ok(())
+    }
+
+    fn value(&self, name: &'static str) -> Result<Value> {
+        let value = self.values.iter().find(|v| v.name == name).ok_or(EINVAL)?;
+        Value::new(name, value.as_bytes())
+    }
+
+    /// The region that they describe; a wrong value is reported in one line. May sleep.
+    pub(crate) fn region(&self, name: &CStr) -> Result<RegionConfig> {
+        let values = RegionValues::read(|name, _| self.value(name))?;
+        values.region(CString::try_from(name)?, 0, 1)
+    }
+
+    /// Plain memory instead, for tests. May sleep.
+    pub(crate) fn plain(&self, name: &CStr) -> Result<MemConfig> {
+        let zones = ZoneValues::read(|name, _| self.value(name))?;
+        let size = self.value("mem_size")?;
+        Ok(MemConfig {
+            name: CString::try_from(name)?,
+            sizes: zones.sizes(0, 1, size.size(size.as_bytes())?)?,
+            max_reason: zones.max_reason(0, 1)?,
+            fault: Fault::None,
+        })
+    }
+}
+
+/// Whether a backend may be called that; if not, that is said.
+pub(crate) fn check_name(name: &CStr) -> Result {
+    backend_name(name.to_bytes()).map(drop)
+}
+
+/// A switch in configfs.
+pub(crate) fn switch(name: &str, text: &[u8]) -> Result<bool> {
+    match parse_bool(text) {
+        Some(on) => Ok(on),
+        None => refuse(name, text, "give Y or N"),
     }
 }
 
@@ -476,10 +689,10 @@ impl Config {
         ] {
             hook(Value::of(name, param)?.as_bytes())?;
         }
-        let zones = ZoneValues::read()?;
+        let values = RegionValues::read(Value::of)?;
         let mem_count = number("test_mem", &table::test_mem, BACKENDS_MAX, "give 0 to 32")?;
-        let regions = Self::regions(&zones, mem_count)?;
-        let mems = Self::mems(&zones, &regions, mem_count)?;
+        let regions = Self::regions(&values, mem_count)?;
+        let mems = Self::mems(&values.zones, &regions, mem_count)?;
         Ok(Self {
             regions,
             mems,
@@ -495,54 +708,25 @@ impl Config {
     }
 
     /// `others` backends come behind the regions in the lists of zone sizes.
-    fn regions(zones: &ZoneValues, others: usize) -> Result<KVec<RegionConfig>> {
-        let address = Value::of("mem_address", &table::mem_address)?;
-        let label = Value::of("mem_name", &table::mem_name)?;
-        let size = Value::of("mem_size", &table::mem_size)?;
+    fn regions(values: &RegionValues, others: usize) -> Result<KVec<RegionConfig>> {
         let name = Value::of("name", &table::name)?;
-        let count = address.len().max(label.len());
+        let count = values.count();
         if count > BACKENDS_MAX {
-            return refuse("mem_address", address.as_bytes(), "give at most 32 regions");
+            let text = values.address.as_bytes();
+            return refuse("mem_address", text, "give at most 32 regions");
+        }
+        if count == 0 && values.size.len() > 0 {
+            return refuse(
+                "mem_address",
+                b"",
+                "missing, and mem_size says nothing without it or mem_name",
+            );
         }
         if name.len() > count || (name.len() > 0 && name.len() < count) {
             return refuse("name", name.as_bytes(), "give one name for each region");
         }
-        let total = count + others;
         let mut regions = KVec::<RegionConfig>::with_capacity(count, GFP_KERNEL)?;
         for index in 0..count {
-            let place = match (address.item(index), label.item(index)) {
-                (b"", b"") => {
-                    return refuse(
-                        "mem_address",
-                        address.as_bytes(),
-                        "an element is empty here and in mem_name; give one of them",
-                    )
-                }
-                (b"", label) => {
-                    Place::Name(CString::try_from_fmt(fmt!("{}", BStr::from_bytes(label)))?)
-                }
-                (text, b"") => match parse_number(text) {
-                    Some(address) => Place::Address(address),
-                    None => {
-                        return refuse(
-                            "mem_address",
-                            text,
-                            "not a physical address; give it as 0x... or in decimal",
-                        )
-                    }
-                },
-                (text, _) => {
-                    return refuse(
-                        "mem_address",
-                        text,
-                        "mem_name gives the same region; leave one of the two empty there",
-                    )
-                }
-            };
-            let mem_size = match size.shared(index, count)? {
-                b"" => None,
-                text => Some(size.size(text)?),
-            };
             let dir = match (name.len(), index) {
                 (0, 0) => CString::try_from_fmt(fmt!("ramoops"))?,
                 (0, _) => CString::try_from_fmt(fmt!("ramoops{}", index))?,
@@ -555,16 +739,7 @@ impl Config {
                     "given twice; directories need their own",
                 );
             }
-            regions.push(
-                RegionConfig {
-                    name: dir,
-                    place,
-                    size: mem_size,
-                    sizes: zones.sizes(index, total, 0)?,
-                    max_reason: zones.max_reason(index, total)?,
-                },
-                GFP_KERNEL,
-            )?;
+            regions.push(values.region(dir, index, count + others)?, GFP_KERNEL)?;
         }
         Ok(regions)
     }
@@ -615,15 +790,16 @@ impl Config {
 /// of the regions.
 #[derive(Default)]
 pub(crate) struct Effective {
-    lists: [KVec<u8>; 10],
+    lists: [KVec<u8>; 11],
 }
 
 impl Effective {
-    fn params() -> [&'static Param; 10] {
+    fn params() -> [&'static Param; 11] {
         [
             &table::name,
             &table::mem_address,
             &table::mem_size,
+            &table::mem_type,
             &table::record_size,
             &table::console_size,
             &table::ftrace_size,
@@ -640,6 +816,7 @@ impl Effective {
             CString::try_from_fmt(fmt!("{}", &*region.name))?,
             CString::try_from_fmt(fmt!("{:#x}", address))?,
             CString::try_from_fmt(fmt!("{:#x}", sizes.mem_size))?,
+            CString::try_from_fmt(fmt!("{}", region.mem_type as u32))?,
             CString::try_from_fmt(fmt!("{}", sizes.record_size))?,
             CString::try_from_fmt(fmt!("{}", sizes.console_size))?,
             CString::try_from_fmt(fmt!("{}", sizes.ftrace_size))?,

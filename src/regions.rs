@@ -79,6 +79,21 @@ pub(crate) fn make(config: &Config, dispatcher: &Dispatcher) -> Result<Made> {
     Ok(made)
 }
 
+/// What to do where no backend was asked for: they can be made later, unless that is an error or
+/// this kernel has no way.
+pub(crate) fn none_given(config: &Config) -> Result {
+    let how = "mem_address= and mem_size=, or mem_name= of a reserve_mem= region";
+    if config.strict || !cfg!(CONFIG_CONFIGFS_FS) {
+        pr_err!("nothing to record to: give {}\n", how);
+        return Err(EINVAL);
+    }
+    pr_warn!(
+        "nothing to record to yet: make a backend in configfs, or load again with {}\n",
+        how
+    );
+    Ok(())
+}
+
 /// Zones that fit, or a line that says what does not.
 fn layout(name: &CStr, sizes: &RamSizes) -> Result<RamLayout> {
     RamLayout::new(sizes).map_err(|e| {
@@ -156,7 +171,7 @@ pub(crate) fn ram(
         );
         return Err(EBUSY);
     }
-    let mem = PersistentMem::map(address, size, owned).map_err(|e| {
+    let mem = PersistentMem::map(address, size, owned, region.mem_type).map_err(|e| {
         pr_err!(
             "{}: mem_address={:#x} mem_size={:#x}: {}\n",
             name,

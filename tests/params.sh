@@ -7,7 +7,7 @@
 # vm: timeout=240
 # kernels: custom debug
 . /tests/lib.sh
-plan 80
+plan 83
 PARAMS=/sys/module/mpstore/parameters
 A="mem_address=$REGION_A mem_size=$REGION_A_SIZE"
 AB="mem_address=$REGION_A,$REGION_B mem_size=$REGION_A_SIZE"
@@ -98,6 +98,9 @@ bad "an address that is no number" EINVAL "mem_address=0x1800000z: " mem_address
 bad "max_reason above its range" EINVAL "max_reason=9: " $AB max_reason=9
 bad "max_reason below its range" EINVAL "max_reason=-2: " $AB max_reason=-2
 bad "max_reason out of range for the second region" EINVAL "max_reason=5: " $AB max_reason=2,5
+bad "dump_oops is neither" EINVAL "dump_oops=2: " $AB dump_oops=2
+bad "mem_type above its range" EINVAL "mem_type=3: " $AB mem_type=3
+bad "mem_type is no number" EINVAL "mem_type=wc: " $AB mem_type=0,wc
 bad "kmsg_bytes is no number" EINVAL "kmsg_bytes=much: " $AB kmsg_bytes=much
 bad "kmsg_bytes out of range" EINVAL "kmsg_bytes=1G: " $AB kmsg_bytes=1G
 bad "ecc out of range" EINVAL "ecc=128: " $AB ecc=128
@@ -110,7 +113,7 @@ bad "more test backends than there can be" EINVAL "test_mem=33: " $AB test_mem=3
 bad "a fault that is unknown" EINVAL "test_mem_fault=explode: " $MEM test_mem_fault=explode
 
 # --- where
-bad "no region at all" EINVAL "mem_address="
+bad "no region at all, strict" EINVAL "mem_address=" strict=1
 bad "mem_size without a region" EINVAL "mem_address=" mem_size=0x100000
 bad "mem_address without mem_size" EINVAL "mem_size is missing" mem_address=$REGION_A
 bad "mem_size is zero" EINVAL "mem_size" mem_address=$REGION_A mem_size=0

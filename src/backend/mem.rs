@@ -23,7 +23,10 @@ use kernel::{
     prelude::*,
     str::CString, //
 };
-use mpstore_format::layout::RamLayout;
+use mpstore_format::{
+    ecc::Repair,
+    layout::RamLayout, //
+};
 
 /// What a test backend does wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -91,6 +94,10 @@ impl Backend for Mem {
 
     fn record_capacity(&self) -> usize {
         self.ram.record_capacity()
+    }
+
+    fn repairs(&self) -> Repair {
+        self.ram.repairs()
     }
 
     fn risk(&self) -> Risk {

@@ -32,6 +32,7 @@ use kernel::{
     str::CString, //
 };
 use mpstore_format::{
+    ecc::Repair,
     layout::RamLayout,
     ram::Garbage, //
 };
@@ -158,6 +159,10 @@ impl Backend for Ram {
 
     fn range(&self) -> Option<(u64, u64)> {
         self.range
+    }
+
+    fn repairs(&self) -> Repair {
+        self.area.repairs()
     }
 
     fn risk(&self) -> Risk {

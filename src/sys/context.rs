@@ -29,6 +29,7 @@ pub(crate) fn write_barrier() {
     kernel::sync::barrier::mb(kernel::sync::barrier::Write);
 }
 
+#[allow(dead_code)] // The function tracer's callback is to use it.
 /// Evidence that this CPU can't be preempted for `'a`.
 #[derive(Clone, Copy)]
 pub(crate) struct PreemptOff<'a>(core::marker::PhantomData<(&'a (), NotThreadSafe)>);
@@ -37,6 +38,7 @@ impl PreemptOff<'_> {
     /// # Safety
     ///
     /// Preemption is off for as long as the evidence lives.
+    #[allow(dead_code)]
     pub(super) unsafe fn assume() -> Self {
         Self(core::marker::PhantomData)
     }

@@ -69,8 +69,19 @@ pub(crate) fn reserved_by_name(name: &CStr) -> Option<(u64, usize)> {
     (found != 0).then_some((start, usize::try_from(size).ok()?))
 }
 
+/// How a region is mapped; the numbers are those of ramoops' `mem_type`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MemType {
+    /// Write-combining: fast, and not in a cache that a reset may lose.
+    WriteCombining = 0,
+    /// Not cached at all.
+    Uncached = 1,
+    /// Cached; what a reset finds in a cache may be lost. Without pages uncached, as in-tree.
+    Cached = 2,
+}
+
 enum Kind {
-    /// Pages that the kernel knows, mapped again write-combining.
+    /// Pages that the kernel knows, mapped again.
     Vmap(NonNull<c_void>),
     /// Memory without pages, mapped as device memory; the resource is claimed.
     Io { start: u64 },
@@ -99,13 +110,17 @@ unsafe impl Send for PersistentMem {}
 unsafe impl Sync for PersistentMem {}
 
 impl PersistentMem {
-    /// Maps `len` bytes at the physical address `start`, write-combining. Writes nothing, except
-    /// that a region that begins with all ones or zeros is probed for memory with one word, put
-    /// back after.
+    /// Maps `len` bytes at the physical address `start`. Writes nothing, except that a region that
+    /// begins with all ones or zeros is probed for memory with one word, put back after.
     ///
     /// `owned` says that the caller was given the range (`reserve_mem=`), so that it may lie in
     /// System RAM. May sleep.
-    pub(crate) fn map(start: u64, len: usize, owned: bool) -> Result<Self, RegionError> {
+    pub(crate) fn map(
+        start: u64,
+        len: usize,
+        owned: bool,
+        how: MemType,
+    ) -> Result<Self, RegionError> {
         let last = u64::try_from(len)
             .ok()
             .and_then(|len| len.checked_sub(1))
@@ -124,9 +139,9 @@ impl PersistentMem {
                 && bindings::mpstore_pfn_valid((last / PAGE_SIZE) as usize)
         };
         let mem = if known {
-            Self::vmap(start, last, len)?
+            Self::vmap(start, last, len, how)?
         } else {
-            Self::ioremap(start, len)?
+            Self::ioremap(start, len, how)?
         };
         if !mem.answers() {
             return Err(RegionError::NoMemory);
@@ -160,7 +175,7 @@ impl PersistentMem {
         hit as u32 != bindings::REGION_DISJOINT
     }
 
-    fn vmap(start: u64, last: u64, len: usize) -> Result<Self, RegionError> {
+    fn vmap(start: u64, last: u64, len: usize, how: MemType) -> Result<Self, RegionError> {
         let (first, last) = (start / PAGE_SIZE, last / PAGE_SIZE);
         let mut pages = VVec::new();
         for pfn in first..=last {
@@ -176,7 +191,7 @@ impl PersistentMem {
         }
         let count = u32::try_from(pages.len()).map_err(|_| RegionError::Map)?;
         // SAFETY: `pages` holds `count` page pointers, which the callee only reads.
-        let base = unsafe { bindings::mpstore_vmap_wc(pages.as_mut_ptr().cast(), count) };
+        let base = unsafe { bindings::mpstore_vmap(pages.as_mut_ptr().cast(), count, how as u32) };
         let base = NonNull::new(base).ok_or(RegionError::Map)?;
         // CAST: Below PAGE_SIZE.
         let offset = (start % PAGE_SIZE) as usize;
@@ -190,7 +205,7 @@ impl PersistentMem {
         })
     }
 
-    fn ioremap(start: u64, len: usize) -> Result<Self, RegionError> {
+    fn ioremap(start: u64, len: usize, how: MemType) -> Result<Self, RegionError> {
         // SAFETY: The name is static; the region is released when the mapping goes.
         let res = unsafe {
             kernel::bindings::request_mem_region(start, len as u64, c"mpstore".as_char_ptr())
@@ -199,7 +214,7 @@ impl PersistentMem {
             return Err(RegionError::Busy);
         }
         // SAFETY: The range is ours by the claim above.
-        let virt = unsafe { bindings::mpstore_ioremap_wc(start, len) };
+        let virt = unsafe { bindings::mpstore_ioremap(start, len, how as u32) };
         match NonNull::new(virt.cast::<u8>()) {
             // INVARIANT: The callee mapped `len` bytes.
             Some(virt) => Ok(Self {
@@ -279,7 +294,7 @@ impl Drop for PersistentMem {
             // SAFETY: Made by `vmap()`, and by ownership nobody uses it any more.
             Kind::Vmap(base) => unsafe { bindings::vunmap(base.as_ptr()) },
             Kind::Io { start } => {
-                // SAFETY: Made by `ioremap_wc()`, and by ownership nobody uses it any more.
+                // SAFETY: Made by `ioremap()`, and by ownership nobody uses it any more.
                 unsafe { bindings::mpstore_iounmap(self.virt.as_ptr().cast()) };
                 // SAFETY: Claimed when it was mapped.
                 unsafe { kernel::bindings::release_mem_region(*start, self.len as u64) };

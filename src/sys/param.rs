@@ -231,6 +231,14 @@ macro_rules! define_params {
             };
         )+
 
+        /// The default of the parameter `name`, empty if there is none.
+        pub(crate) fn default_of(wanted: &str) -> &'static str {
+            match wanted {
+                $(stringify!($name) => $default,)+
+                _ => "",
+            }
+        }
+
         /// Every parameter by name.
         pub(crate) static ALL: &[(&str, &$crate::sys::param::Param)] =
             &[$((stringify!($name), &$name)),+];

@@ -57,6 +57,7 @@ impl<T, const N: usize> RcuSlots<T, N> {
     }
 
     /// The same where preemption is off already, which is a read-side section by itself.
+    #[allow(dead_code)]
     pub(crate) fn view_preempt_off<'a>(
         &'a self,
         proof: PreemptOff<'a>,

@@ -9,7 +9,11 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    str::CString, //
+    str::CString,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
 };
 use mpstore_format::{
     ecc::{
@@ -39,6 +43,9 @@ use mpstore_format::{
 pub(super) struct Area {
     mem: PersistentMem,
     codec: Option<Codec>,
+    /// Damage that was found, for those who ask.
+    corrected: Atomic<u64>,
+    lost: Atomic<u64>,
 }
 
 /// Content of a zone in order, and what it took to get it.
@@ -56,7 +63,21 @@ impl Area {
             0 => None,
             size => Some(Codec::new(size)?),
         };
-        Ok(Self { mem, codec })
+        Ok(Self {
+            mem,
+            codec,
+            corrected: Atomic::new(0),
+            lost: Atomic::new(0),
+        })
+    }
+
+    /// Damage found so far.
+    pub(super) fn repairs(&self) -> Repair {
+        let count = |n: &Atomic<u64>| usize::try_from(n.load(Relaxed)).unwrap_or(usize::MAX);
+        Repair {
+            corrected: count(&self.corrected),
+            lost: count(&self.lost),
+        }
     }
 
     /// Whether zones carry parity.
@@ -202,6 +223,8 @@ impl Area {
     /// Takes the content out of a copy made by [`Self::copy_raw`], corrected. May sleep.
     pub(super) fn content(&self, mut raw: VVec<u8>) -> Result<Content> {
         let repair = repair_zone(&mut raw, SIGNATURE, self.ecc_size())?;
+        self.corrected.fetch_add(repair.corrected as u64, Relaxed);
+        self.lost.fetch_add(repair.lost as u64, Relaxed);
         let capacity = EccGeometry::new(raw.len(), self.ecc_size())?.capacity();
         let (header, data) = raw.split_first_chunk::<HEADER_BYTES>().ok_or(EIO)?;
         let ring = Ring::check(Header::from_bytes(*header), SIGNATURE, capacity)
