@@ -67,6 +67,7 @@ vm: modules guest ## a shell in a virtual machine with mpstore loaded
 # What the guest gets beside the module.
 guest: kernel
 	@$(call kbuild,$(TOP)/tests/guest/oops,oops-$(KERNEL),-s)
+	@$(call kbuild,$(TOP)/tests/guest/pdev,pdev-$(KERNEL),-s)
 	@RUSTFLAGS='-C target-feature=+crt-static' CARGO_TARGET_DIR=$(OUT)/cargo-guest \
 		$(ENTER) cargo build --quiet --release --manifest-path tests/guest/Cargo.toml
 	@mkdir -p $(OUT)/guest && cp $(OUT)/cargo-guest/release/ttytool $(OUT)/guest/

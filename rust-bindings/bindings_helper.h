@@ -20,6 +20,7 @@
 #include <linux/mount.h>
 #include <linux/panic.h>
 #include <linux/printk.h>
+#include <linux/pstore_ram.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
 #include <linux/timekeeping.h>
@@ -31,3 +32,4 @@
 /* Constants that are expressions, which bindgen passes over. */
 static const u32 MPSTORE_VMAP_FLAGS = VM_MAP | VM_IOREMAP;
 static const u64 MPSTORE_PAGE_SIZE = PAGE_SIZE;
+static const u32 MPSTORE_RAMOOPS_FTRACE_PER_CPU = RAMOOPS_FLAG_FTRACE_PER_CPU;

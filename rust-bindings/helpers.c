@@ -7,6 +7,7 @@
 #include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/of.h>
 #include <linux/preempt.h>
 #include <linux/sched/clock.h>
 #include <linux/spinlock.h>
@@ -162,4 +163,22 @@ void mpstore_inode_lock(struct inode *inode)
 void mpstore_inode_unlock(struct inode *inode)
 {
 	inode_unlock(inode);
+}
+
+/* A node of the device tree whose parent is not called reserved-memory. */
+bool mpstore_device_outside_reserved_memory(const struct device *dev)
+{
+#ifdef CONFIG_OF
+	struct device_node *parent;
+	bool outside;
+
+	if (!dev->of_node)
+		return false;
+	parent = of_get_parent(dev->of_node);
+	outside = !of_node_name_eq(parent, "reserved-memory");
+	of_node_put(parent);
+	return outside;
+#else
+	return false;
+#endif
 }

@@ -8,6 +8,7 @@
 
 #include <linux/types.h>
 
+struct device;
 struct fprobe;
 struct ftrace_regs;
 struct inode;
@@ -51,6 +52,9 @@ u64 mpstore_local_clock(void);
 
 /* linux/tty.h */
 const char *mpstore_tty_name(const struct tty_struct *tty);
+
+/* linux/property.h */
+bool mpstore_device_outside_reserved_memory(const struct device *dev);
 
 /* linux/fs.h */
 void mpstore_inode_set_mtime(struct inode *inode, s64 sec, long nsec);

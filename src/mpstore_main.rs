@@ -24,6 +24,8 @@ mod fs;
 // Its table expands to linker sections, which the lint counts as unsafe code.
 mod params;
 #[forbid(unsafe_code)]
+mod platform;
+#[forbid(unsafe_code)]
 mod record;
 #[forbid(unsafe_code)]
 mod regions;
@@ -56,6 +58,7 @@ module! {
 struct Mpstore {
     #[cfg(CONFIG_CONFIGFS_FS)]
     _configfs: configfs::Configfs,
+    _platform: platform::Platform,
     _status: status::Status,
     _control: Arc<Control>,
 }
@@ -82,10 +85,12 @@ impl kernel::Module for Mpstore {
         #[cfg(CONFIG_CONFIGFS_FS)]
         let configfs = configfs::Configfs::register(control.clone())?;
         control.start(&made.entries, || made.effective.publish())?;
+        let platform = platform::Platform::register(control.clone(), module)?;
         sys::param::go_live();
         Ok(Self {
             #[cfg(CONFIG_CONFIGFS_FS)]
             _configfs: configfs,
+            _platform: platform,
             _status: status,
             _control: control,
         })

@@ -18,6 +18,7 @@ pub(crate) mod kretprobe;
 pub(crate) mod mem;
 pub(crate) mod miscdev;
 pub(crate) mod param;
+pub(crate) mod platform;
 pub(crate) mod raw_lock;
 pub(crate) mod slots;
 pub(crate) mod staging;
