@@ -4,11 +4,11 @@
 # ttys, the console, the device and the dumper come and go under their users.
 # On the debug kernel init looks for leaks when this is over.
 #
-# vm: timeout=240
+# vm: timeout=600
 # kernels: custom debug
 . /tests/lib.sh
 plan 25
-ROUNDS=50
+ROUNDS=200
 SIZES="test_mem=2 test_mem_size=0x100000 record_size=0x4000 console_size=0x10000 pmsg_size=0x40000
 	ftrace_size=0 tty_size=0x40000"
 
