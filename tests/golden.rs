@@ -10,6 +10,10 @@ use mpstore_format::{
         EccGeometry,
         Repair, //
     },
+    ftrace::{
+        Merge,
+        Run, //
+    },
     layout::{
         RamLayout,
         RamSizes,
@@ -199,6 +203,24 @@ fn trace_zones_hold_whole_records() {
     }
     seen.sort_unstable();
     assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6, 7]);
+}
+
+#[test]
+fn trace_zones_merge_into_one_order() {
+    let layout = layout();
+    let contents: Vec<_> = (0..layout.ftrace_count())
+        .map(|cpu| text(ZoneKind::Ftrace, layout.ftrace(cpu).unwrap()))
+        .collect();
+    let mut runs: Vec<_> = (0..)
+        .zip(&contents)
+        .map(|(cpu, content)| Run::new(content, cpu))
+        .collect();
+    let all: Vec<_> = Merge::new(&mut runs).collect();
+    assert!((0..8).eq(all.iter().map(|(_, record)| record.sequence())));
+    for (cpu, record) in all {
+        assert_eq!(usize::from(record.cpu()), cpu);
+        assert_eq!(record.ip, 0xffff_ffff_8123_1a34);
+    }
 }
 
 #[test]

@@ -12,12 +12,22 @@ use mpstore_format::{
         Codec,
         EccGeometry, //
     },
+    ftrace::{
+        self,
+        kaslr_offset,
+        version_of,
+        Merge,
+        Run,
+        Slide,
+        RECORD_BYTES, //
+    },
     layout::{
         RamLayout,
         RamSizes,
         ZoneKind, //
     },
     ram::{
+        self,
         split_zone,
         zone_text,
         Header,
@@ -383,5 +393,69 @@ fn code_words() {
             }
             Err(_) => assert_eq!((before, parity_before), (data, parity)),
         }
+    }
+}
+
+#[test]
+fn any_bytes_are_a_trace() {
+    let mut random = Random(71);
+    for _ in 0..3000 {
+        let zones: Vec<_> = (0..random.below(9))
+            .map(|_| {
+                let len = random.below(40 * RECORD_BYTES);
+                // Few different bytes make equal and contradicting sequence numbers.
+                let most = [2, 256][random.below(2)];
+                (0..len).map(|_| random.below(most) as u8).collect()
+            })
+            .collect::<Vec<Vec<u8>>>();
+        let mut runs: Vec<_> = (0..).zip(&zones).map(|(i, z)| Run::new(z, i)).collect();
+        let mut left: Vec<_> = zones
+            .iter()
+            .map(|zone| zone[zone.len() % RECORD_BYTES..].chunks(RECORD_BYTES))
+            .collect();
+        let mut count = 0;
+        for (index, record) in Merge::new(&mut runs) {
+            // Each zone in its own order, nothing left out, nothing made up.
+            let expected = left[index].next().unwrap();
+            assert_eq!(record.ip.to_ne_bytes(), expected[..8]);
+            assert_eq!(record.parent_ip.to_ne_bytes(), expected[8..16]);
+            count += 1;
+        }
+        assert_eq!(count, zones.iter().map(|z| ftrace::count(z)).sum::<usize>());
+    }
+}
+
+#[test]
+fn any_number_is_an_address() {
+    let mut random = Random(73);
+    for _ in 0..100_000 {
+        let mut number = || random.number() as u64;
+        let (slide, ip) = (Slide::new(number(), number(), number()), number());
+        let (_, _, _) = (slide.encode(ip), slide.decode(ip), slide.decode_foreign(ip));
+        let sig = number() as u32;
+        if let Some(version) = version_of(sig) {
+            assert_eq!(ram::ftrace_signature(version), sig);
+        }
+    }
+}
+
+#[test]
+fn any_bytes_are_a_note() {
+    let mut random = Random(79);
+    let mut good = vec![11, 0, 0, 0, 22, 0, 0, 0, 0, 0, 0, 0];
+    good.extend(b"VMCOREINFO\0\0KERNELOFFSET=19000000\n");
+    assert_eq!(kaslr_offset(&good), Some(0x1900_0000));
+    for _ in 0..100_000 {
+        let mut note = good.clone();
+        for _ in 0..random.below(4) {
+            let at = random.below(note.len());
+            note[at] = random.next() as u8;
+        }
+        note.truncate(
+            random
+                .below(note.len() + 1)
+                .max(random.below(note.len() + 1)),
+        );
+        let _ = kaslr_offset(&note);
     }
 }

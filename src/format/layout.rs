@@ -20,12 +20,10 @@ use crate::ecc::{
     EccGeometry,
     ECC_SIZE_MAX, //
 };
+use crate::ftrace::RECORD_BYTES;
 use crate::ram::CAPACITY_MAX;
 use crate::record::DMESG_HEADER_MAX;
 use core::fmt;
-
-/// A record of the function trace on a 64 bit machine.
-const FTRACE_RECORD: usize = 24;
 
 /// Least room for text that is worth a zone.
 const TEXT_LEAST: usize = 16;
@@ -142,7 +140,7 @@ impl ZoneKind {
     const fn least(self) -> usize {
         match self {
             Self::Dmesg => DMESG_HEADER_MAX + TEXT_LEAST,
-            Self::Ftrace => FTRACE_RECORD,
+            Self::Ftrace => RECORD_BYTES,
             Self::Console | Self::Pmsg | Self::Tty => TEXT_LEAST,
         }
     }

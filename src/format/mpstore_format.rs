@@ -21,6 +21,7 @@
 
 pub mod ecc;
 pub mod error;
+pub mod ftrace;
 pub mod layout;
 mod put;
 pub mod ram;
