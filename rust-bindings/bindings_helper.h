@@ -5,13 +5,16 @@
  */
 #include <linux/console.h>
 #include <linux/dcache.h>
+#include <linux/debugfs.h>
 #include <linux/fprobe.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/fs_parser.h>
 #include <linux/fs_struct.h>
+#include <linux/ftrace.h>
 #include <linux/io.h>
 #include <linux/ioport.h>
+#include <linux/kallsyms.h>
 #include <linux/kmsg_dump.h>
 #include <linux/kprobes.h>
 #include <linux/magic.h>
@@ -25,7 +28,9 @@
 #include <linux/sysfs.h>
 #include <linux/timekeeping.h>
 #include <linux/tty.h>
+#include <linux/version.h>
 #include <linux/vmalloc.h>
+#include <linux/vmcore_info.h>
 
 #include "helpers.h"
 
@@ -33,3 +38,14 @@
 static const u32 MPSTORE_VMAP_FLAGS = VM_MAP | VM_IOREMAP;
 static const u64 MPSTORE_PAGE_SIZE = PAGE_SIZE;
 static const u32 MPSTORE_RAMOOPS_FTRACE_PER_CPU = RAMOOPS_FLAG_FTRACE_PER_CPU;
+static const u32 MPSTORE_VERSION_CODE = LINUX_VERSION_CODE;
+static const u32 MPSTORE_SYMBOL_LEN = KSYM_SYMBOL_LEN;
+static const u32 MPSTORE_VMCOREINFO_LEN = VMCOREINFO_NOTE_SIZE;
+/* Where KASLR may put the kernel's image, in MiB: bindgen wants numbers that fit a signed one. */
+#if defined(CONFIG_X86_64) && defined(CONFIG_RANDOMIZE_BASE)
+static const u64 MPSTORE_IMAGE_START_MB = __START_KERNEL_map >> 20;
+static const u64 MPSTORE_IMAGE_END_MB = MODULES_VADDR >> 20;
+#else
+static const u64 MPSTORE_IMAGE_START_MB = 0;
+static const u64 MPSTORE_IMAGE_END_MB = 0;
+#endif

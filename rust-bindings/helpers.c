@@ -4,15 +4,21 @@
 #include <linux/fs.h>
 #include <linux/ftrace.h>
 #include <linux/io.h>
+#include <linux/irqflags.h>
+#include <linux/kallsyms.h>
 #include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/of.h>
 #include <linux/preempt.h>
+#include <linux/sched.h>
 #include <linux/sched/clock.h>
+#include <linux/smp.h>
 #include <linux/spinlock.h>
 #include <linux/tty.h>
+#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+#include <linux/vmcore_info.h>
 
 #include "helpers.h"
 
@@ -98,6 +104,60 @@ void *mpstore_ioremap(u64 start, size_t size, unsigned int type)
 void mpstore_iounmap(void *virt)
 {
 	iounmap((void __iomem __force *)virt);
+}
+
+notrace unsigned int mpstore_processor_id(void)
+{
+	return raw_smp_processor_id();
+}
+
+notrace unsigned long mpstore_raw_irq_save(void)
+{
+	unsigned long flags;
+
+	/* Not seen by lockdep, which may itself be what is traced. */
+	raw_local_irq_save(flags);
+	return flags;
+}
+
+notrace void mpstore_raw_irq_restore(unsigned long flags)
+{
+	raw_local_irq_restore(flags);
+}
+
+int mpstore_sprint_symbol(char *to, unsigned long address)
+{
+#ifdef CONFIG_KALLSYMS
+	return sprint_symbol(to, address);
+#else
+	return sprintf(to, "0x%lx", address);
+#endif
+}
+
+int mpstore_sprint_symbol_no_offset(char *to, unsigned long address)
+{
+#ifdef CONFIG_KALLSYMS
+	return sprint_symbol_no_offset(to, address);
+#else
+	return sprintf(to, "0x%lx", address);
+#endif
+}
+
+bool mpstore_read_vmcoreinfo(void *to, size_t len)
+{
+#ifdef CONFIG_VMCORE_INFO
+	phys_addr_t note = paddr_vmcoreinfo_note();
+
+	/* Under Xen PV it is not an address of ours: believe nothing. */
+	return pfn_valid(PHYS_PFN(note)) && !copy_from_kernel_nofault(to, phys_to_virt(note), len);
+#else
+	return false;
+#endif
+}
+
+void mpstore_cond_resched(void)
+{
+	cond_resched();
 }
 
 unsigned long mpstore_fregs_argument(struct ftrace_regs *fregs, unsigned int n)

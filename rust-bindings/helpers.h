@@ -37,6 +37,17 @@ bool mpstore_phys_addr_fits(u64 last);
 void *mpstore_ioremap(u64 start, size_t size, unsigned int type);
 void mpstore_iounmap(void *virt);
 
+/* linux/smp.h, linux/irqflags.h: called in trace callbacks, hence notrace. */
+unsigned int mpstore_processor_id(void);
+unsigned long mpstore_raw_irq_save(void);
+void mpstore_raw_irq_restore(unsigned long flags);
+
+/* linux/kallsyms.h, linux/vmcore_info.h, linux/sched.h */
+int mpstore_sprint_symbol(char *to, unsigned long address);
+int mpstore_sprint_symbol_no_offset(char *to, unsigned long address);
+bool mpstore_read_vmcoreinfo(void *to, size_t len);
+void mpstore_cond_resched(void);
+
 /* linux/ftrace_regs.h */
 unsigned long mpstore_fregs_argument(struct ftrace_regs *fregs, unsigned int n);
 unsigned long mpstore_fregs_return_value(struct ftrace_regs *fregs);

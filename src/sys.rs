@@ -8,10 +8,15 @@
 pub(crate) mod console;
 pub(crate) mod context;
 pub(crate) mod cpu;
+pub(crate) mod debugfs;
 pub(crate) mod file;
 #[cfg(CONFIG_FPROBE)]
 pub(crate) mod fprobe;
+#[cfg(all(CONFIG_FUNCTION_TRACER, CONFIG_DYNAMIC_FTRACE))]
+pub(crate) mod ftrace;
 mod hooked;
+pub(crate) mod inline_atomic;
+pub(crate) mod kallsyms;
 pub(crate) mod kmsg_dump;
 #[cfg(CONFIG_KRETPROBES)]
 pub(crate) mod kretprobe;

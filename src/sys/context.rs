@@ -43,3 +43,37 @@ impl PreemptOff<'_> {
         Self(core::marker::PhantomData)
     }
 }
+
+/// Lets others run if they are due. Task context.
+pub(crate) fn cond_resched() {
+    // SAFETY: By the contract.
+    unsafe { bindings::mpstore_cond_resched() };
+}
+
+/// Keeps interrupts off on this CPU, unseen by lockdep and by the function tracer.
+///
+/// For trace callbacks, which may come at any moment, those in which lockdep learns of the same
+/// included. Dropped in the reverse order of making.
+pub(crate) struct IrqsOff {
+    flags: usize,
+    _not_send: NotThreadSafe,
+}
+
+impl IrqsOff {
+    /// Turns them off. Any context.
+    pub(crate) fn new() -> Self {
+        Self {
+            // SAFETY: Undone when the value is dropped, on this CPU because it is not `Send` and
+            // nothing can be scheduled.
+            flags: unsafe { bindings::mpstore_raw_irq_save() },
+            _not_send: NotThreadSafe,
+        }
+    }
+}
+
+impl Drop for IrqsOff {
+    fn drop(&mut self) {
+        // SAFETY: The flags were saved on this CPU.
+        unsafe { bindings::mpstore_raw_irq_restore(self.flags) };
+    }
+}

@@ -13,6 +13,10 @@ use kernel::{
     str::CStr, //
 };
 use mpstore_bindings as bindings;
+use zerocopy::{
+    Immutable,
+    IntoBytes, //
+};
 
 const PAGE_SIZE: u64 = bindings::MPSTORE_PAGE_SIZE;
 
@@ -268,6 +272,32 @@ impl PersistentMem {
                     n,
                 )
             };
+        }
+    }
+
+    /// Stores a small value at offset `at`, or nothing if it does not fit. Calls no function, for
+    /// those who are called for every function. Any context.
+    #[inline]
+    pub(crate) fn put<T: IntoBytes + Immutable>(&self, at: usize, value: T) {
+        /// Makes the store one for any alignment.
+        #[repr(C, packed)]
+        struct Unaligned<T>(T);
+
+        if !cfg!(CONFIG_X86) {
+            // Unaligned stores may not do on memory that is mapped as a device.
+            return self.write(at, value.as_bytes());
+        }
+        if self.clamp(at, size_of::<T>()) == size_of::<T>() {
+            // SAFETY: The value lies in `0..len` as just checked, and `virt` is valid for writes
+            // of `len` bytes. A packed struct has no alignment, and to other bytes than these a
+            // store is not visible.
+            unsafe {
+                self.virt
+                    .as_ptr()
+                    .add(at)
+                    .cast::<Unaligned<T>>()
+                    .write_volatile(Unaligned(value));
+            }
         }
     }
 

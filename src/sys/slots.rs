@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
-use super::context::PreemptOff;
+use super::{
+    context::PreemptOff,
+    inline_atomic, //
+};
 use kernel::{
     prelude::*,
     sync::{
@@ -112,7 +115,8 @@ impl<T, const N: usize> RcuSlots<T, N> {
 impl<T, G, const N: usize> View<'_, T, G, N> {
     /// The object at `index`.
     pub(crate) fn get(&self, index: usize) -> Option<&T> {
-        let raw = self.slots.places.get(index)?.load(Acquire);
+        // As `rcu_dereference()`: an instruction and not a call, for trace callbacks.
+        let raw = inline_atomic::read_once(self.slots.places.get(index)?);
         // SAFETY: By the type invariant a pointer is null or valid, and while this view's guard is
         // held the reference behind it is not given up.
         unsafe { raw.as_ref() }
