@@ -8,6 +8,7 @@ pub(crate) mod mem;
 pub(crate) mod ram;
 
 use crate::record::{
+    Call,
     Dump,
     Kind,
     Kinds,
@@ -84,8 +85,17 @@ pub(crate) trait Backend: Send + Sync {
     /// Keeps a dump, in as many parts as fit. [`Context::Crash`].
     fn dump(&self, dump: &Dump<'_>) -> Result;
 
-    /// Appends `parts` to a stream as one piece. Not for [`Kind::Dmesg`].
+    /// Appends `parts` to a stream as one piece. Not for [`Kind::Dmesg`] and [`Kind::Ftrace`].
     fn append(&self, kind: Kind, parts: &[&[u8]], context: Context) -> Result;
+
+    /// Keeps a record of the function trace, if it takes [`Kind::Ftrace`].
+    ///
+    /// Called for nearly every function of the kernel, in any context, NMI included, with
+    /// preemption off: no lock that is waited for, no printing, no allocation, and better nothing
+    /// that is a function of the kernel, for that would be traced as well.
+    fn trace(&self, _call: &Call) -> Result {
+        Err(EINVAL)
+    }
 
     /// Calls `f` for every record that can be read. May sleep.
     fn records(&self, f: &mut dyn FnMut(&RecordInfo) -> Result) -> Result;

@@ -15,6 +15,7 @@ use crate::{
     frontend::{
         console::Console,
         dmesg::Dmesg,
+        ftrace::Ftrace,
         pmsg::Pmsg,
         tty::Tty, //
     },
@@ -26,6 +27,7 @@ use crate::{
     },
 };
 use kernel::{
+    debugfs::Dir,
     new_mutex,
     prelude::*,
     sync::{
@@ -40,6 +42,8 @@ pub(crate) struct Settings {
     kmsg_bytes: usize,
     /// See the parameter `tty_probe`.
     tty_probe: crate::params::ProbeKind,
+    /// See the parameter `record_ftrace`.
+    record_ftrace: bool,
     /// Whether a frontend that can't start is an error.
     strict: bool,
 }
@@ -47,9 +51,10 @@ pub(crate) struct Settings {
 /// The frontends that run. Once started they stay until the module goes, since an open
 /// `/dev/pmsg0` may outlive the backend it was opened for; one without a backend returns at once.
 ///
-/// Dropped in the order of the fields: the console first, because it is written to most.
+/// Dropped in the order of the fields: first those that are called most.
 #[derive(Default)]
 struct Frontends {
+    ftrace: Option<Ftrace>,
     console: Option<Console>,
     tty: Option<Tty>,
     dmesg: Option<Dmesg>,
@@ -65,6 +70,8 @@ pub(crate) struct Control {
     #[pin]
     frontends: Mutex<Frontends>,
     fs: PstoreFs,
+    /// The module's directory in debugfs, for all who show something there.
+    debugfs: Dir,
     dispatcher: Arc<Dispatcher>,
     settings: Settings,
     module: &'static ThisModule,
@@ -88,18 +95,25 @@ impl Control {
         let settings = Settings {
             kmsg_bytes: config.kmsg_bytes,
             tty_probe: config.tty_probe,
+            record_ftrace: config.record_ftrace,
             strict: config.strict,
         };
         Arc::pin_init(
             pin_init!(Self {
                 frontends <- new_mutex!(Frontends::default()),
                 fs,
+                debugfs: Dir::new(c"mpstore"),
                 dispatcher,
                 settings,
                 module,
             }),
             GFP_KERNEL,
         )
+    }
+
+    /// The module's directory in debugfs.
+    pub(crate) fn debugfs(&self) -> &Dir {
+        &self.debugfs
     }
 
     /// The backends.
@@ -113,6 +127,12 @@ impl Control {
     pub(crate) fn start(&self, new: &[Arc<Entry>], ready: impl FnOnce() -> Result) -> Result {
         let mut frontends = self.frontends.lock();
         let started = self.start_locked(&mut frontends, new, ready);
+        if self.settings.record_ftrace && !self.dispatcher.kinds().has(Kind::Ftrace) {
+            pr_warn!(
+                "record_ftrace=Y: no backend has room for a trace; give ftrace_size= more than 40 \
+                 bytes for each CPU\n"
+            );
+        }
         if started.is_err() {
             for entry in new {
                 self.dispatcher.remove(entry);
@@ -133,6 +153,9 @@ impl Control {
         })?;
         self.ensure(Kind::Tty, &mut frontends.tty, || {
             Tty::start(dispatcher(), self.settings.tty_probe)
+        })?;
+        self.ensure(Kind::Ftrace, &mut frontends.ftrace, || {
+            Ftrace::start(dispatcher(), &self.debugfs, self.settings.record_ftrace)
         })?;
         // One that is too small stays until a larger one runs: better a record twice than none.
         let fits = frontends

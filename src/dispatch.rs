@@ -14,12 +14,17 @@ use crate::{
         Risk, //
     },
     record::{
+        Call,
         Dump,
         Kind,
         Kinds,
         Reason, //
     },
-    sys::slots::RcuSlots, //
+    sys::{
+        context::PreemptOff,
+        inline_atomic,
+        slots::RcuSlots, //
+    },
 };
 use kernel::{
     prelude::*,
@@ -33,6 +38,7 @@ use kernel::{
         Arc, //
     },
 };
+use mpstore_format::ftrace::RECORD_BYTES;
 
 /// Most backends at once.
 pub(crate) const BACKENDS_MAX: usize = 32;
@@ -320,6 +326,30 @@ impl Dispatcher {
         match first {
             Some(e) if !taken => Err(e),
             _ => Ok(()),
+        }
+    }
+
+    /// Hands a call of a function to every backend that keeps a trace.
+    ///
+    /// For trace callbacks: nothing here is a call into the kernel, which would be traced as well.
+    /// Losses excepted, which are rare.
+    #[inline]
+    pub(crate) fn trace(&self, call: &Call, here: PreemptOff<'_>) {
+        let route = self
+            .routes
+            .get(Kind::Ftrace.index())
+            .map_or(0, inline_atomic::read_once);
+        let view = self.entries.view_preempt_off(here);
+        for entry in bits(route).filter_map(|place| view.get(place)) {
+            match entry.backend.trace(call) {
+                Ok(()) => {
+                    if let Some(tally) = entry.tallies.get(Kind::Ftrace.index()) {
+                        inline_atomic::add(&tally.records, 1);
+                        inline_atomic::add(&tally.bytes, RECORD_BYTES as u64);
+                    }
+                }
+                Err(e) => entry.lose(Kind::Ftrace, e, Context::Crash),
+            }
         }
     }
 

@@ -7,5 +7,10 @@
 
 pub(crate) mod console;
 pub(crate) mod dmesg;
+#[cfg(all(CONFIG_FUNCTION_TRACER, CONFIG_DYNAMIC_FTRACE))]
+pub(crate) mod ftrace;
+#[cfg(not(all(CONFIG_FUNCTION_TRACER, CONFIG_DYNAMIC_FTRACE)))]
+#[path = "frontend/no_ftrace.rs"]
+pub(crate) mod ftrace;
 pub(crate) mod pmsg;
 pub(crate) mod tty;

@@ -34,6 +34,8 @@ mod shared;
 #[forbid(unsafe_code)]
 mod status;
 mod sys;
+#[forbid(unsafe_code)]
+mod trace;
 
 use control::Control;
 use dispatch::Dispatcher;
@@ -81,7 +83,7 @@ impl kernel::Module for Mpstore {
 
         // What can fail comes first: before the backends begin no medium is written to.
         let control = Control::new(&config, dispatcher.clone(), module)?;
-        let status = status::Status::new(dispatcher)?;
+        let status = status::Status::new(dispatcher, control.debugfs())?;
         #[cfg(CONFIG_CONFIGFS_FS)]
         let configfs = configfs::Configfs::register(control.clone())?;
         control.start(&made.entries, || made.effective.publish())?;

@@ -61,7 +61,9 @@ macro_rules! params_table {
             console_size: list, 0o400, "4096", None,
                 "Size of the console zone in bytes, rounded down to a power of two, 0 for none";
             ftrace_size: list, 0o400, "4096", None,
-                "Size kept free for the in-tree ftrace zones in bytes, 0 for none";
+                "Size of all zones of the function trace in bytes, rounded down to a power of two, 0 for none";
+            ftrace_per_cpu: list, 0o400, "Y", None,
+                "Whether each CPU has its own zone of the function trace";
             pmsg_size: list, 0o400, "4096", None,
                 "Size of the pmsg zone in bytes, rounded down to a power of two, 0 for none";
             tty_size: list, 0o400, "4096", None,
@@ -82,6 +84,8 @@ macro_rules! params_table {
                 "Record terminal output as it is, without time and name of the terminal";
             tty_probe: string, 0o400, "auto", None,
                 "How terminals are watched: fprobe, kprobe, or auto for what the kernel has";
+            record_ftrace: bool, 0o400, "N", None,
+                "Record the function trace from the load on; at run time by debugfs";
             strict: bool, 0o400, "N", None,
                 "Fail the load if any backend or frontend can't start";
             test_mem: uint, 0o400, "0", None,
@@ -231,6 +235,8 @@ pub(crate) struct Config {
     pub(crate) kmsg_bytes: usize,
     /// See the parameter.
     pub(crate) tty_probe: ProbeKind,
+    /// See the parameter.
+    pub(crate) record_ftrace: bool,
     /// See the parameter.
     pub(crate) strict: bool,
 }
@@ -454,6 +460,12 @@ fn boolean(name: &'static str, param: &Param) -> Result<bool> {
     }
 }
 
+/// Shows whether the function trace is recorded. Task context.
+pub(crate) fn show_record_ftrace(on: bool) {
+    // A single letter always fits.
+    let _ = table::record_ftrace.store(if on { b"Y" } else { b"N" });
+}
+
 fn number(name: &'static str, param: &Param, most: usize, right: &str) -> Result<usize> {
     let value = Value::of(name, param)?;
     match parse_number(value.as_bytes()).and_then(|n| usize::try_from(n).ok()) {
@@ -472,6 +484,7 @@ struct ZoneValues {
     ecc: Value,
     max_reason: Value,
     dump_oops: Value,
+    ftrace_per_cpu: Value,
 }
 
 impl ZoneValues {
@@ -486,6 +499,7 @@ impl ZoneValues {
             ecc: value("ecc", &table::ecc)?,
             max_reason: value("max_reason", &table::max_reason)?,
             dump_oops: value("dump_oops", &table::dump_oops)?,
+            ftrace_per_cpu: value("ftrace_per_cpu", &table::ftrace_per_cpu)?,
         })
     }
 
@@ -498,8 +512,11 @@ impl ZoneValues {
             ftrace_size: size(&self.ftrace)?,
             pmsg_size: size(&self.pmsg)?,
             tty_size: size(&self.tty)?,
-            // In-tree code makes one for each possible CPU.
-            ftrace_zones: cpu::possible_ids(),
+            ftrace_zones: if self.ftrace_per_cpu(index, count)? {
+                cpu::possible_ids()
+            } else {
+                1
+            },
             ecc_size: ecc_size(&self.ecc, self.ecc.shared(index, count)?)?,
         }
         .rounded())
@@ -512,6 +529,11 @@ impl ZoneValues {
             &self.dump_oops,
             self.dump_oops.shared(index, count)?,
         )
+    }
+
+    fn ftrace_per_cpu(&self, index: usize, count: usize) -> Result<bool> {
+        let text = self.ftrace_per_cpu.shared(index, count)?;
+        parse_bool(text).map_or_else(|| refuse(self.ftrace_per_cpu.name, text, "give Y or N"), Ok)
     }
 }
 
@@ -595,7 +617,7 @@ pub(crate) struct Choices {
 }
 
 /// The parameters that a backend made at run time has, in this order.
-pub(crate) const CHOICES: [&str; 12] = [
+pub(crate) const CHOICES: [&str; 13] = [
     "mem_address",
     "mem_name",
     "mem_size",
@@ -608,6 +630,7 @@ pub(crate) const CHOICES: [&str; 12] = [
     "ecc",
     "max_reason",
     "dump_oops",
+    "ftrace_per_cpu",
 ];
 
 impl Choices {
@@ -703,6 +726,7 @@ impl Config {
                 "give a number of bytes up to 16M",
             )?,
             tty_probe: probe_kind()?,
+            record_ftrace: boolean("record_ftrace", &table::record_ftrace)?,
             strict: boolean("strict", &table::strict)?,
         })
     }

@@ -108,6 +108,16 @@ pub(crate) struct Dump<'a> {
     pub(crate) limit: usize,
 }
 
+/// That a function was entered.
+pub(crate) struct Call {
+    /// The function, as it is kept (`mpstore_format::ftrace::Slide`).
+    pub(crate) ip: u64,
+    /// Where it was called from, likewise.
+    pub(crate) parent_ip: u64,
+    /// On which CPU.
+    pub(crate) cpu: u32,
+}
+
 /// Names one record of a backend.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RecordId {

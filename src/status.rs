@@ -23,24 +23,19 @@ use kernel::{
     },
 };
 
-/// The directory in debugfs. Without debugfs there is none, and nothing is missing.
+/// The file in debugfs. Without debugfs there is none, and nothing is missing.
 pub(crate) struct Status {
     _file: Pin<KBox<File<Arc<Dispatcher>>>>,
-    _dir: Dir,
 }
 
 impl Status {
-    /// Makes it. May sleep.
-    pub(crate) fn new(dispatcher: Arc<Dispatcher>) -> Result<Self> {
-        let dir = Dir::new(c"mpstore");
+    /// Makes it in `dir`. May sleep.
+    pub(crate) fn new(dispatcher: Arc<Dispatcher>, dir: &Dir) -> Result<Self> {
         let file = KBox::pin_init(
             dir.read_callback_file(c"status", dispatcher, &show),
             GFP_KERNEL,
         )?;
-        Ok(Self {
-            _file: file,
-            _dir: dir,
-        })
+        Ok(Self { _file: file })
     }
 }
 

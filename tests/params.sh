@@ -150,7 +150,7 @@ bad "a tty zone for which the others leave no room" ENOMEM "tty_size: 0x80000 by
 	$A console_size=0x80000 tty_size=0x80000
 bad "dump records larger than what is left" ENOMEM "record_size: 0x100000 bytes do not fit" $A record_size=0x100000
 bad "dump records too small for their header" EINVAL "record_size: 0x20 bytes are of no use, at least " $A record_size=32
-# (A small ftrace_size is no error: it is only kept free for the C ramoops.)
+# (A small ftrace_size is no error: a machine with many CPUs has one by default.)
 for p in console_size pmsg_size tty_size; do
 	bad "$p too small for a zone" EINVAL "$p: 0x10 bytes are of no use, at least " $A "$p=16"
 done

@@ -11,6 +11,7 @@ use crate::{
         Risk, //
     },
     record::{
+        Call,
         Dump,
         Kind,
         Kinds,
@@ -116,6 +117,11 @@ impl Backend for Mem {
     fn append(&self, kind: Kind, parts: &[&[u8]], context: Context) -> Result {
         self.check()?;
         self.ram.append(kind, parts, context)
+    }
+
+    fn trace(&self, call: &Call) -> Result {
+        self.check()?;
+        self.ram.trace(call)
     }
 
     fn records(&self, f: &mut dyn FnMut(&RecordInfo) -> Result) -> Result {

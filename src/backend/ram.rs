@@ -7,6 +7,7 @@
 mod area;
 mod slots;
 mod stream;
+mod trace;
 
 use crate::{
     backend::{
@@ -15,6 +16,7 @@ use crate::{
         Risk, //
     },
     record::{
+        Call,
         Dump,
         Kind,
         Kinds,
@@ -38,6 +40,7 @@ use mpstore_format::{
 };
 use slots::Slots;
 use stream::Stream;
+use trace::Trace;
 
 /// A region with zones.
 ///
@@ -49,6 +52,7 @@ pub(crate) struct Ram {
     range: Option<(u64, u64)>,
     slots: Slots,
     streams: [Option<Stream>; Kind::COUNT],
+    trace: Option<Trace>,
     layout: RamLayout,
     area: Area,
 }
@@ -80,6 +84,7 @@ impl Ram {
         Ok(Self {
             slots: Slots::new(&area, &layout)?,
             streams,
+            trace: Trace::new(&area, &layout, live)?,
             name,
             max_reason,
             range,
@@ -104,11 +109,12 @@ impl Ram {
         let count =
             |f: &dyn Fn(&Result<bool, Garbage>) -> bool| streams().filter(|s| f(&s.found)).count();
         let found = self.slots.found;
-        let zones = self.layout.dmesg_count() + streams().count();
-        let garbage = found.garbage + count(&|f| f.is_err());
-        let blank = found.blank + count(&|f| *f == Err(Garbage::Signature(0)));
-        let ours = found.ours + count(&|f| !matches!(f, Err(Garbage::Signature(_))));
-        let records = found.records + count(&|f| *f == Ok(true));
+        let trace = self.trace.as_ref().map(|t| t.found).unwrap_or_default();
+        let zones = self.layout.dmesg_count() + streams().count() + self.layout.ftrace_count();
+        let garbage = found.garbage + trace.garbage + count(&|f| f.is_err());
+        let blank = found.blank + trace.blank + count(&|f| *f == Err(Garbage::Signature(0)));
+        let ours = found.ours + trace.ours + count(&|f| !matches!(f, Err(Garbage::Signature(_))));
+        let records = found.records + trace.records + count(&|f| *f == Ok(true));
         let name = &*self.name;
         if blank == zones {
             pr_info!("{}: new region, formatted\n", name);
@@ -146,6 +152,9 @@ impl Backend for Ram {
                 kinds = kinds.with(kind);
             }
         }
+        if self.trace.is_some() {
+            kinds = kinds.with(Kind::Ftrace);
+        }
         kinds
     }
 
@@ -175,6 +184,9 @@ impl Backend for Ram {
         for stream in self.streams.iter().flatten() {
             stream.activate(&self.area);
         }
+        if let Some(trace) = &self.trace {
+            trace.activate(&self.area);
+        }
         context::write_barrier();
         Ok(())
     }
@@ -189,10 +201,20 @@ impl Backend for Ram {
             .append(&self.area, parts, context)
     }
 
+    fn trace(&self, call: &Call) -> Result {
+        match &self.trace {
+            Some(trace) => trace.write(&self.area, call),
+            None => Err(EINVAL),
+        }
+    }
+
     fn records(&self, f: &mut dyn FnMut(&RecordInfo) -> Result) -> Result {
         self.slots.records(&self.area, &self.layout, f)?;
         for kind in Kind::ALL {
-            let size = self.stream(kind).map_or(0, Stream::size);
+            let size = match (kind, &self.trace) {
+                (Kind::Ftrace, Some(trace)) => trace.size(&self.area)?,
+                _ => self.stream(kind).map_or(0, Stream::size),
+            };
             if size > 0 {
                 f(&RecordInfo {
                     id: RecordId {
@@ -212,6 +234,7 @@ impl Backend for Ram {
     fn read(&self, id: &RecordId) -> Result<VVec<u8>> {
         match id.kind {
             Kind::Dmesg => self.slots.read(&self.area, &self.layout, id),
+            Kind::Ftrace => self.trace.as_ref().ok_or(ESTALE)?.read(&self.area),
             kind => self.stream(kind).ok_or(ESTALE)?.read(&self.area),
         }
     }
@@ -219,6 +242,7 @@ impl Backend for Ram {
     fn erase(&self, id: &RecordId) -> Result {
         match id.kind {
             Kind::Dmesg => self.slots.erase(&self.area, &self.layout, id),
+            Kind::Ftrace => self.trace.as_ref().ok_or(ESTALE)?.erase(&self.area),
             kind => self.stream(kind).ok_or(ESTALE)?.erase(&self.area),
         }
     }

@@ -38,6 +38,10 @@ use mpstore_format::{
         DMESG_HEADER_MAX, //
     },
 };
+use zerocopy::{
+    Immutable,
+    IntoBytes, //
+};
 
 /// The mapped region, and how its zones are protected.
 pub(super) struct Area {
@@ -100,12 +104,17 @@ impl Area {
 
     /// Reads and checks a zone's header.
     pub(super) fn check(&self, zone: Zone) -> Result<Ring, Garbage> {
+        Ring::check(self.header(zone), SIGNATURE, self.capacity(zone))
+    }
+
+    /// Reads a zone's header, corrected.
+    pub(super) fn header(&self, zone: Zone) -> Header {
         let mut raw = [0; HEADER_BYTES];
         self.mem.read(zone.offset, &mut raw);
         if let Some(span) = self.geometry(zone).and_then(|g| g.header_parity()) {
             self.correct(zone, span, &mut raw);
         }
-        Ring::check(Header::from_bytes(raw), SIGNATURE, self.capacity(zone))
+        Header::from_bytes(raw)
     }
 
     /// Corrects a copy of one block by the parity at `span`, if that is possible.
@@ -129,7 +138,12 @@ impl Area {
 
     /// Writes a zone's header.
     pub(super) fn write_header(&self, zone: Zone, ring: &Ring) {
-        let raw = ring.header(SIGNATURE).to_bytes();
+        self.write_header_as(zone, ring.header(SIGNATURE));
+    }
+
+    /// Writes this header to a zone.
+    pub(super) fn write_header_as(&self, zone: Zone, header: Header) {
+        let raw = header.to_bytes();
         self.mem.write(zone.offset, &raw);
         if let Some(span) = self.geometry(zone).and_then(|g| g.header_parity()) {
             self.protect(zone, span, &raw);
@@ -148,6 +162,12 @@ impl Area {
             self.protect_span(zone, span);
             rest = after;
         }
+    }
+
+    /// Stores a small value at an offset into a zone, without parity. Calls nothing.
+    #[inline]
+    pub(super) fn put<T: IntoBytes + Immutable>(&self, zone: Zone, at: usize, value: T) {
+        self.mem.put(zone.offset.wrapping_add(at), value);
     }
 
     /// Encodes the blocks that `span` touches anew, from what is in memory.
@@ -221,13 +241,18 @@ impl Area {
     }
 
     /// Takes the content out of a copy made by [`Self::copy_raw`], corrected. May sleep.
-    pub(super) fn content(&self, mut raw: VVec<u8>) -> Result<Content> {
-        let repair = repair_zone(&mut raw, SIGNATURE, self.ecc_size())?;
+    pub(super) fn content(&self, raw: VVec<u8>) -> Result<Content> {
+        self.content_as(raw, SIGNATURE)
+    }
+
+    /// [`Self::content`] of a zone with this signature.
+    pub(super) fn content_as(&self, mut raw: VVec<u8>, sig: u32) -> Result<Content> {
+        let repair = repair_zone(&mut raw, sig, self.ecc_size())?;
         self.corrected.fetch_add(repair.corrected as u64, Relaxed);
         self.lost.fetch_add(repair.lost as u64, Relaxed);
         let capacity = EccGeometry::new(raw.len(), self.ecc_size())?.capacity();
         let (header, data) = raw.split_first_chunk::<HEADER_BYTES>().ok_or(EIO)?;
-        let ring = Ring::check(Header::from_bytes(*header), SIGNATURE, capacity)
+        let ring = Ring::check(Header::from_bytes(*header), sig, capacity)
             .unwrap_or(Ring::empty(capacity));
         let mut bytes = VVec::with_capacity(ring.size(), GFP_KERNEL)?;
         for span in ring.linear() {
