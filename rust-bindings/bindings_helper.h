@@ -15,12 +15,14 @@
 #include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/kallsyms.h>
+#include <linux/irq_work.h>
 #include <linux/kmsg_dump.h>
 #include <linux/kprobes.h>
 #include <linux/magic.h>
 #include <linux/miscdevice.h>
 #include <linux/moduleparam.h>
 #include <linux/mount.h>
+#include <linux/namei.h>
 #include <linux/panic.h>
 #include <linux/printk.h>
 #include <linux/pstore_ram.h>
@@ -49,3 +51,5 @@ static const u64 MPSTORE_IMAGE_END_MB = MODULES_VADDR >> 20;
 static const u64 MPSTORE_IMAGE_START_MB = 0;
 static const u64 MPSTORE_IMAGE_END_MB = 0;
 #endif
+static const u32 MPSTORE_LOOKUP_RCU = LOOKUP_RCU;
+static const u32 MPSTORE_ATTR_SIZE = ATTR_SIZE;

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See helpers.h. */
 
+#include <linux/dcache.h>
 #include <linux/fs.h>
+#include <linux/fs_context.h>
+#include <linux/fs_parser.h>
 #include <linux/ftrace.h>
 #include <linux/io.h>
 #include <linux/irqflags.h>
 #include <linux/kallsyms.h>
+#include <linux/irq_work.h>
 #include <linux/kprobes.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -19,6 +23,7 @@
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 #include <linux/vmcore_info.h>
+#include <linux/workqueue.h>
 
 #include "helpers.h"
 
@@ -210,19 +215,54 @@ const char *mpstore_tty_name(const struct tty_struct *tty)
 	return tty->name;
 }
 
-void mpstore_inode_set_mtime(struct inode *inode, s64 sec, long nsec)
+void mpstore_inode_touch(struct inode *inode)
 {
-	inode_set_mtime_to_ts(inode, inode_set_ctime(inode, sec, nsec));
+	inode_set_mtime_to_ts(inode, inode_set_ctime_current(inode));
 }
 
-void mpstore_inode_lock(struct inode *inode)
+bool mpstore_inode_is_new(struct inode *inode)
 {
-	inode_lock(inode);
+	return inode_state_read_once(inode) & I_NEW;
 }
 
-void mpstore_inode_unlock(struct inode *inode)
+bool mpstore_dir_emit_dots(struct file *file, struct dir_context *ctx)
 {
-	inode_unlock(inode);
+	return dir_emit_dots(file, ctx);
+}
+
+bool mpstore_dir_emit(struct dir_context *ctx, const char *name, int len, u64 ino, bool dir)
+{
+	return dir_emit(ctx, name, len, ino, dir ? DT_DIR : DT_REG);
+}
+
+const char *mpstore_dentry_name(const struct dentry *dentry)
+{
+	return dentry->d_name.name;
+}
+
+u32 mpstore_dentry_name_len(const struct dentry *dentry)
+{
+	return dentry->d_name.len;
+}
+
+const char *mpstore_fs_parameter_string(const struct fs_parameter *param)
+{
+	return param->type == fs_value_is_string ? param->string : NULL;
+}
+
+void mpstore_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *work))
+{
+	init_irq_work(work, func);
+}
+
+void mpstore_init_delayed_work(struct delayed_work *work, void (*func)(struct work_struct *work))
+{
+	INIT_DELAYED_WORK(work, func);
+}
+
+void mpstore_mod_delayed_work(struct delayed_work *work, unsigned int ms)
+{
+	mod_delayed_work(system_dfl_wq, work, msecs_to_jiffies(ms));
 }
 
 /* A node of the device tree whose parent is not called reserved-memory. */

@@ -8,16 +8,23 @@
 
 #include <linux/types.h>
 
+struct delayed_work;
+struct dentry;
 struct device;
+struct dir_context;
+struct file;
 struct fprobe;
+struct fs_parameter;
 struct ftrace_regs;
 struct inode;
+struct irq_work;
 struct kretprobe;
 struct kretprobe_instance;
 struct page;
 struct pt_regs;
 struct raw_spinlock;
 struct tty_struct;
+struct work_struct;
 
 /* linux/spinlock.h */
 void mpstore_raw_spin_lock_init(struct raw_spinlock *lock, bool outer);
@@ -68,8 +75,21 @@ const char *mpstore_tty_name(const struct tty_struct *tty);
 bool mpstore_device_outside_reserved_memory(const struct device *dev);
 
 /* linux/fs.h */
-void mpstore_inode_set_mtime(struct inode *inode, s64 sec, long nsec);
-void mpstore_inode_lock(struct inode *inode);
-void mpstore_inode_unlock(struct inode *inode);
+void mpstore_inode_touch(struct inode *inode);
+bool mpstore_inode_is_new(struct inode *inode);
+bool mpstore_dir_emit_dots(struct file *file, struct dir_context *ctx);
+bool mpstore_dir_emit(struct dir_context *ctx, const char *name, int len, u64 ino, bool dir);
+
+/* linux/dcache.h */
+const char *mpstore_dentry_name(const struct dentry *dentry);
+u32 mpstore_dentry_name_len(const struct dentry *dentry);
+
+/* linux/fs_parser.h */
+const char *mpstore_fs_parameter_string(const struct fs_parameter *param);
+
+/* linux/irq_work.h, linux/workqueue.h */
+void mpstore_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *work));
+void mpstore_init_delayed_work(struct delayed_work *work, void (*func)(struct work_struct *work));
+void mpstore_mod_delayed_work(struct delayed_work *work, unsigned int ms);
 
 #endif

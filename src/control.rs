@@ -38,8 +38,6 @@ use kernel::{
 
 /// Settings of the frontends, fixed at load.
 pub(crate) struct Settings {
-    /// See the parameter `kmsg_bytes`.
-    kmsg_bytes: usize,
     /// See the parameter `tty_probe`.
     tty_probe: crate::params::ProbeKind,
     /// See the parameter `record_ftrace`.
@@ -61,14 +59,42 @@ struct Frontends {
     pmsg: Option<Pmsg>,
 }
 
+/// How much a dump keeps, for who may change it at run time.
+pub(crate) struct KmsgBytes {
+    frontends: Arc<Mutex<Frontends>>,
+    dispatcher: Arc<Dispatcher>,
+}
+
+impl KmsgBytes {
+    /// Changes it for later dumps; if the dmesg frontend's buffers are too small, it gets larger
+    /// ones, and if there is no memory for these, nothing changes. May sleep.
+    pub(crate) fn set(&self, bytes: usize) -> Result {
+        let mut frontends = self.frontends.lock();
+        let before = self.dispatcher.kmsg_bytes();
+        self.dispatcher.set_kmsg_bytes(bytes);
+        if let Some(dmesg) = &frontends.dmesg {
+            if !dmesg.fits(&self.dispatcher) {
+                match Dmesg::start(self.dispatcher.clone()) {
+                    // The old one goes when the new one runs.
+                    Ok(larger) => frontends.dmesg = Some(larger),
+                    Err(e) => {
+                        self.dispatcher.set_kmsg_bytes(before);
+                        pr_err!("kmsg_bytes={}: no memory for it: {:?}\n", bytes, e);
+                        return Err(e);
+                    }
+                }
+            }
+        }
+        crate::params::publish_kmsg_bytes(bytes)
+    }
+}
+
 /// Everything that runs.
 ///
-/// Dropped in the order of the fields: first nothing new is recorded, then nothing is shown, and
-/// the last reference to the dispatcher takes the backends with it.
-#[pin_data]
+/// When it is dropped nothing new is recorded first; then, in the order of the fields, nothing is
+/// shown, and the last reference to the dispatcher takes the backends with it.
 pub(crate) struct Control {
-    #[pin]
-    frontends: Mutex<Frontends>,
+    frontends: Arc<Mutex<Frontends>>,
     fs: PstoreFs,
     /// The module's directory in debugfs, for all who show something there.
     debugfs: Dir,
@@ -84,7 +110,14 @@ impl Control {
         dispatcher: Arc<Dispatcher>,
         module: &'static ThisModule,
     ) -> Result<Arc<Self>> {
-        let fs = PstoreFs::register(dispatcher.clone(), module).inspect_err(|e| {
+        dispatcher.set_kmsg_bytes(config.kmsg_bytes);
+        let frontends = Arc::pin_init(new_mutex!(Frontends::default()), GFP_KERNEL)?;
+        let kmsg_bytes = KmsgBytes {
+            frontends: frontends.clone(),
+            dispatcher: dispatcher.clone(),
+        };
+        let fs = PstoreFs::register(dispatcher.clone(), config.layout, kmsg_bytes, module);
+        let fs = fs.inspect_err(|e| {
             let why = if *e == EBUSY {
                 "the in-tree pstore is in this kernel"
             } else {
@@ -93,22 +126,19 @@ impl Control {
             pr_err!("can't register the filesystem 'pstore': {:?}, {}\n", e, why);
         })?;
         let settings = Settings {
-            kmsg_bytes: config.kmsg_bytes,
             tty_probe: config.tty_probe,
             record_ftrace: config.record_ftrace,
             strict: config.strict,
         };
-        Arc::pin_init(
-            pin_init!(Self {
-                frontends <- new_mutex!(Frontends::default()),
-                fs,
-                debugfs: Dir::new(c"mpstore"),
-                dispatcher,
-                settings,
-                module,
-            }),
-            GFP_KERNEL,
-        )
+        let this = Self {
+            frontends,
+            fs,
+            debugfs: Dir::new(c"mpstore"),
+            dispatcher,
+            settings,
+            module,
+        };
+        Ok(Arc::new(this, GFP_KERNEL)?)
     }
 
     /// The module's directory in debugfs.
@@ -141,6 +171,11 @@ impl Control {
         started
     }
 
+    /// Lets the filesystem be mounted. To be called when the module can't fail to load any more.
+    pub(crate) fn open(&self) {
+        self.fs.open();
+    }
+
     fn start_locked(
         &self,
         frontends: &mut Frontends,
@@ -164,12 +199,10 @@ impl Control {
             .is_none_or(|d| d.fits(&self.dispatcher));
         let mut larger = None;
         if !fits {
-            self.ensure(Kind::Dmesg, &mut larger, || {
-                Dmesg::start(dispatcher(), self.settings.kmsg_bytes)
-            })?;
+            self.ensure(Kind::Dmesg, &mut larger, || Dmesg::start(dispatcher()))?;
         } else {
             self.ensure(Kind::Dmesg, &mut frontends.dmesg, || {
-                Dmesg::start(dispatcher(), self.settings.kmsg_bytes)
+                Dmesg::start(dispatcher())
             })?;
         }
         if larger.is_some() {
@@ -223,8 +256,11 @@ impl Control {
         let new = core::slice::from_ref(&entry);
         if let Err(e) = self.start_locked(&mut frontends, new, || Ok(())) {
             self.dispatcher.remove(&entry);
+            // A mount may have seen it.
+            self.fs.removed(&entry);
             return Err(e);
         }
+        self.fs.added(&entry);
         Ok(entry)
     }
 
@@ -232,6 +268,7 @@ impl Control {
     pub(crate) fn remove(&self, entry: &Entry) {
         let _guard = self.frontends.lock();
         self.dispatcher.remove(entry);
+        self.fs.removed(entry);
         pr_info!("{}: removed\n", entry.name());
     }
 
@@ -239,5 +276,13 @@ impl Control {
     pub(crate) fn enable(&self, entry: &Entry, kind: Kind, on: bool) {
         let _guard = self.frontends.lock();
         self.dispatcher.enable(entry, kind, on);
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        // Not under the mutex: the frontends wait for their callbacks.
+        let frontends = core::mem::take(&mut *self.frontends.lock());
+        drop(frontends);
     }
 }

@@ -21,7 +21,11 @@ use crate::{
         Reason, //
     },
     sys::{
-        context::PreemptOff,
+        bell::Bell,
+        context::{
+            self,
+            PreemptOff, //
+        },
         inline_atomic,
         slots::RcuSlots, //
     },
@@ -169,6 +173,10 @@ pub(crate) struct Dispatcher {
     next_id: Atomic<u64>,
     /// Dumps so far.
     dumps: Atomic<u64>,
+    /// See the parameter `kmsg_bytes`.
+    kmsg_bytes: Atomic<usize>,
+    /// Rung when a dump was kept.
+    news: RcuSlots<Bell, 1>,
 }
 
 impl Dispatcher {
@@ -180,7 +188,31 @@ impl Dispatcher {
             risks: [const { Atomic::new(0) }; Risk::COUNT],
             next_id: Atomic::new(1),
             dumps: Atomic::new(0),
+            kmsg_bytes: Atomic::new(0),
+            news: RcuSlots::new(),
         }
+    }
+
+    /// How many bytes of text a dump keeps, in whole records. Any context.
+    pub(crate) fn kmsg_bytes(&self) -> usize {
+        self.kmsg_bytes.load(Relaxed)
+    }
+
+    /// Changes that; the dmesg frontend must fit it.
+    pub(crate) fn set_kmsg_bytes(&self, bytes: usize) {
+        self.kmsg_bytes.store(bytes, Relaxed);
+    }
+
+    /// Sets what is rung when a dump was kept and the kernel goes on, or waits until that is not
+    /// used any more. May sleep; changes exclude each other by other means.
+    pub(crate) fn set_news(&self, bell: Option<Bell>) -> Result {
+        drop(self.news.take(0));
+        if let Some(bell) = bell {
+            self.news
+                .put(0, Arc::new(bell, GFP_KERNEL)?)
+                .map_err(|_| EBUSY)?;
+        }
+        Ok(())
     }
 
     /// Takes a backend over. It gets no records before [`Self::activate`]. May sleep; changes of
@@ -360,6 +392,7 @@ impl Dispatcher {
     pub(crate) fn dump(&self, dump: &Dump<'_>, always: bool) {
         let route = self.route(Kind::Dmesg);
         let view = self.entries.view();
+        let mut kept = false;
         for risk in &self.risks {
             for entry in bits(route & risk.load(Acquire)).filter_map(|place| view.get(place)) {
                 let wanted = match entry.backend.max_reason() {
@@ -370,9 +403,17 @@ impl Dispatcher {
                     continue;
                 }
                 match entry.backend.dump(dump) {
-                    Ok(()) => entry.keep(Kind::Dmesg, dump.text.len()),
+                    Ok(()) => {
+                        kept = true;
+                        entry.keep(Kind::Dmesg, dump.text.len());
+                    }
                     Err(e) => entry.lose(Kind::Dmesg, e, Context::Crash),
                 }
+            }
+        }
+        if kept && !context::panicking() {
+            if let Some(bell) = self.news.view().get(0) {
+                bell.ring();
             }
         }
     }

@@ -1,26 +1,56 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The filesystem: `/<backend>/<kind>-<backend>-<id>`, names, modes, sizes and times as in-tree.
+//! The filesystem: names, modes, sizes and times of records as in-tree, at one place or two.
 //!
-//! What records there are is read when the first mount is made; their content when a file is
-//! opened. Removing a file erases that record.
+//! `layout=tree` has `/<backend>/<kind>-<backend>-<id>`, `layout=flat` has the files at the root,
+//! `layout=both` has each in both places. Every layout has one superblock; all show the same
+//! [`Catalog`].
+//!
+//! Lock order: a superblock's or directory's lock, then the mutex around the frontends
+//! (`control.rs`), then the catalog's mutex, then what a backend takes. A backend's comings and
+//! goings and the rescans lock no directory.
+
+mod catalog;
 
 use crate::{
+    control::KmsgBytes,
     dispatch::{
         Dispatcher,
         Entry, //
     },
-    record::RecordId,
-    sys::vfs::{
-        self,
-        Dir,
-        FileInfo, //
-    }, //
+    params,
+    sys::{
+        bell::{
+            Bell,
+            Job, //
+        },
+        sysctl::{
+            self,
+            Sysctl, //
+        },
+        vfs, //
+    },
+};
+use catalog::{
+    Catalog,
+    Item, //
 };
 use kernel::{
+    new_mutex,
     prelude::*,
+    seq_file::{
+        seq_print,
+        SeqFile, //
+    },
     str::CString,
-    sync::Arc, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc,
+        Mutex, //
+    }, //
 };
 
 /// Name of the filesystem type, and of the directory in `/sys/fs`.
@@ -28,85 +58,329 @@ pub(crate) const NAME: &CStr = c"pstore";
 
 static TYPE: vfs::FsType<Tree> = vfs::FsType::new();
 
-/// The tree.
-pub(crate) struct Tree {
-    dispatcher: Arc<Dispatcher>,
+/// Where files are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// In a directory for each backend.
+    Tree,
+    /// At the root.
+    Flat,
+    /// In both places.
+    Both,
 }
 
-/// What a file stands for.
-pub(crate) struct Node {
-    entry: Arc<Entry>,
-    id: RecordId,
+impl Layout {
+    const ALL: [Self; 3] = [Self::Tree, Self::Flat, Self::Both];
+
+    /// By its name.
+    pub(crate) fn parse(name: &[u8]) -> Option<Self> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|layout| layout.as_str().as_bytes() == name)
+    }
+
+    /// Its name.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tree => "tree",
+            Self::Flat => "flat",
+            Self::Both => "both",
+        }
+    }
+
+    fn has_dirs(self) -> bool {
+        self != Self::Flat
+    }
+
+    fn has_files(self) -> bool {
+        self != Self::Tree
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Tree => 0,
+            Self::Flat => 1,
+            Self::Both => 2,
+        }
+    }
+
+    fn of(view: usize) -> Self {
+        Self::ALL.get(view).copied().unwrap_or(Self::Tree)
+    }
+}
+
+/// What a mount was given.
+#[derive(Default)]
+pub(crate) struct Options {
+    layout: Option<Layout>,
+    kmsg_bytes: Option<usize>,
+}
+
+/// The tree.
+#[pin_data]
+pub(crate) struct Tree {
+    dispatcher: Arc<Dispatcher>,
+    /// What `layout` is if a mount does not say.
+    layout: Layout,
+    kmsg_bytes: KmsgBytes,
+    /// `kernel.dmesg_restrict`, if the kernel has it.
+    restrict: Option<Sysctl>,
+    #[pin]
+    catalog: Mutex<Catalog>,
+    /// The layouts that are mounted, a bit each. Changed under the catalog's mutex.
+    mounted: Atomic<u32>,
+}
+
+impl Tree {
+    fn is_mounted(&self) -> bool {
+        self.mounted.load(Relaxed) != 0
+    }
+
+    fn rescan(&self) {
+        let mut catalog = self.catalog.lock();
+        if self.is_mounted() {
+            catalog.scan(&self.dispatcher);
+        }
+    }
+
+    /// Whether the caller may see and erase what the kernel and others said: the rule of
+    /// `dmesg(1)`. What can't be known counts as restricted.
+    fn check_permission(&self) -> Result {
+        let mut value = [0; 8];
+        let free = self
+            .restrict
+            .as_ref()
+            .and_then(|sysctl| sysctl.read(&mut value).ok())
+            .is_some_and(|text| text.trim_ascii() == b"0");
+        if free || sysctl::capable_syslog() {
+            return Ok(());
+        }
+        Err(EPERM)
+    }
+
+    fn set_kmsg_bytes(&self, options: &Options) -> Result {
+        match options.kmsg_bytes {
+            Some(bytes) => self.kmsg_bytes.set(bytes),
+            None => Ok(()),
+        }
+    }
 }
 
 impl vfs::Tree for Tree {
-    type Node = Node;
+    type Node = Item;
+    type Options = Options;
 
-    fn populate(&self, root: &Dir<'_, Self>) -> Result {
-        for entry in self.dispatcher.entries() {
-            let backend = entry.backend();
-            let dir = root.dir(backend.name())?;
-            backend.records(&mut |record| {
-                let name = CString::try_from_fmt(fmt!(
-                    "{}-{}-{}{}",
-                    record.id.kind.as_str(),
-                    backend.name(),
-                    record.id.id,
-                    if record.compressed { ".enc.z" } else { "" }
-                ))?;
-                let info = FileInfo {
-                    size: u64::try_from(record.size)?,
-                    time: match record.stamp {
-                        Some(stamp) if stamp.sec > 0 => {
-                            Some((i64::try_from(stamp.sec)?, stamp.usec * 1000))
-                        }
-                        _ => None,
-                    },
-                };
-                let node = Node {
-                    entry: entry.clone(),
-                    id: record.id,
-                };
-                dir.file(&name, &info, node)
-            })?;
+    fn option(&self, options: &mut Options, key: &CStr, value: Option<&CStr>) -> Result {
+        let text = value.map_or(&b""[..], CStr::to_bytes);
+        match key.to_bytes() {
+            b"layout" => {
+                options.layout = Some(params::layout("mount option layout", text)?);
+            }
+            b"kmsg_bytes" => {
+                options.kmsg_bytes = Some(params::kmsg_bytes("mount option kmsg_bytes", text)?);
+            }
+            _ => {
+                pr_err!(
+                    "mount option {}: unknown, there are layout= and kmsg_bytes=\n",
+                    key
+                );
+                return Err(EINVAL);
+            }
         }
         Ok(())
     }
 
-    fn open(&self, node: &Node) -> Result<VVec<u8>> {
-        node.entry.backend().read(&node.id)
+    fn mount(&self, options: &Options) -> Result<usize> {
+        self.set_kmsg_bytes(options)?;
+        Ok(options.layout.unwrap_or(self.layout).index())
     }
 
-    fn unlink(&self, node: &Node) -> Result {
-        match node.entry.backend().erase(&node.id) {
-            // Another record took its place: the one that the file stood for is gone already.
-            Err(e) if e == ESTALE => Ok(()),
-            other => other,
+    fn shown(&self, view: usize) {
+        let _guard = self.catalog.lock();
+        self.mounted
+            .store(self.mounted.load(Relaxed) | 1 << view, Relaxed);
+    }
+
+    fn hidden(&self, view: usize) {
+        let mut catalog = self.catalog.lock();
+        let left = self.mounted.load(Relaxed) & !(1 << view);
+        self.mounted.store(left, Relaxed);
+        if left == 0 {
+            catalog.clear();
         }
+    }
+
+    fn refresh(&self) {
+        self.rescan();
+    }
+
+    fn remount(&self, view: usize, options: &Options) -> Result {
+        match options.layout {
+            Some(layout) if layout.index() != view => {
+                pr_err!(
+                    "remount with layout={}: a mount keeps its layout, {}; unmount it, or make \
+                     another mount\n",
+                    layout.as_str(),
+                    Layout::of(view).as_str()
+                );
+                return Err(EINVAL);
+            }
+            _ => {}
+        }
+        self.set_kmsg_bytes(options)?;
+        self.rescan();
+        Ok(())
+    }
+
+    fn show(&self, view: usize, to: &SeqFile) {
+        seq_print!(to, ",layout={}", Layout::of(view).as_str());
+        let bytes = self.dispatcher.kmsg_bytes();
+        // As in-tree: only if it is not the default.
+        if bytes != params::KMSG_BYTES {
+            seq_print!(to, ",kmsg_bytes={}", bytes);
+        }
+    }
+
+    fn lookup(&self, view: usize, dir: Option<&Item>, name: &[u8]) -> Option<Arc<Item>> {
+        self.catalog.lock().lookup(Layout::of(view), dir, name)
+    }
+
+    fn next(&self, view: usize, dir: Option<&Item>, from: u64) -> Option<Arc<Item>> {
+        self.catalog.lock().next(Layout::of(view), dir, from)
+    }
+
+    fn dirs(&self, view: usize) -> u32 {
+        match Layout::of(view).has_dirs() {
+            // CAST: At most as many as there can be backends.
+            true => self.catalog.lock().dirs() as u32,
+            false => 0,
+        }
+    }
+
+    fn links(&self, view: usize) -> u32 {
+        let layout = Layout::of(view);
+        u32::from(layout.has_dirs()) + u32::from(layout.has_files())
+    }
+
+    fn open(&self, item: &Item) -> Result<VVec<u8>> {
+        self.check_permission()?;
+        let record = item.record().ok_or(EISDIR)?;
+        record.entry.backend().read(&record.id).inspect_err(|e| {
+            // Another record has its place. The VFS looks the name up again.
+            if *e == ESTALE {
+                let mut catalog = self.catalog.lock();
+                if vfs::Node::alive(item) {
+                    catalog.scan_one(&record.entry);
+                }
+            }
+        })
+    }
+
+    fn unlink(&self, item: &Item) -> Result {
+        self.check_permission()?;
+        let record = item.record().ok_or(EPERM)?;
+        // Held meanwhile, so that no rescan sees the record and brings it back.
+        let mut catalog = self.catalog.lock();
+        if !vfs::Node::alive(item) {
+            return Err(ENOENT);
+        }
+        match record.entry.backend().erase(&record.id) {
+            // Another record took its place: the one that the file stood for is gone already.
+            Err(e) if e != ESTALE => return Err(e),
+            _ => {}
+        }
+        catalog.forget(item);
+        Ok(())
+    }
+}
+
+impl Job for Tree {
+    fn delay(&self) -> Option<u32> {
+        // Without a mount there is nothing to bring up to date.
+        let ms = u32::try_from(params::UPDATE_MS.load(Relaxed)).ok()?;
+        self.is_mounted().then_some(ms.max(1))
+    }
+
+    fn run(&self) {
+        self.rescan();
     }
 }
 
 /// The registered filesystem.
 ///
-/// Dropped in the order of the fields: no new mounts, then the place to mount on.
+/// Dropped in the order of the fields: no new mounts, then the place to mount on. Before that the
+/// rescans are ended, when no dump asks for one any more.
 pub(crate) struct PstoreFs {
-    _registration: vfs::Registration<Tree>,
+    registration: vfs::Registration<Tree>,
     _mount_point: Option<vfs::MountPoint>,
+    dispatcher: Arc<Dispatcher>,
 }
 
 impl PstoreFs {
-    /// Registers it, and makes the mount point where there is none. May sleep.
+    /// Registers it, and makes the mount point where there is none. It can be mounted after
+    /// [`Self::open`]. May sleep.
     pub(crate) fn register(
         dispatcher: Arc<Dispatcher>,
+        layout: Layout,
+        kmsg_bytes: KmsgBytes,
         module: &'static ThisModule,
     ) -> Result<Self> {
-        let registration = vfs::Registration::new(&TYPE, Tree { dispatcher }, module, NAME)?;
-        Ok(Self {
-            _registration: registration,
+        let restrict = Sysctl::open(c"sys/kernel/dmesg_restrict")
+            .inspect_err(|e| {
+                pr_warn!(
+                    "can't read kernel.dmesg_restrict: {:?}; taken for 1, so that records are for \
+                     CAP_SYSLOG only\n",
+                    e
+                )
+            })
+            .ok();
+        let shown = dispatcher.clone();
+        let tree = Arc::pin_init(
+            pin_init!(Tree {
+                dispatcher: shown,
+                layout,
+                kmsg_bytes,
+                restrict,
+                catalog <- new_mutex!(Catalog::new()),
+                mounted: Atomic::new(0),
+            }),
+            GFP_KERNEL,
+        )?;
+        let this = Self {
+            registration: vfs::Registration::new(&TYPE, tree.clone(), module, NAME)?,
             // The type was free, so the in-tree pstore, which makes both, is not there.
             _mount_point: Some(vfs::MountPoint::new(CString::try_from_fmt(fmt!(
                 "{}", NAME
             ))?)?),
-        })
+            dispatcher,
+        };
+        this.dispatcher.set_news(Some(Bell::new(tree)?))?;
+        Ok(this)
+    }
+
+    /// From now on it can be mounted: the module can't fail to load any more.
+    pub(crate) fn open(&self) {
+        self.registration.open();
+    }
+
+    /// A backend was added. May sleep.
+    pub(crate) fn added(&self, entry: &Arc<Entry>) {
+        let tree = self.registration.tree();
+        let mut catalog = tree.catalog.lock();
+        if tree.is_mounted() {
+            catalog.scan_one(entry);
+        }
+    }
+
+    /// A backend was removed, from the dispatcher too: its files and its directory vanish. What is
+    /// open stays so. May sleep.
+    pub(crate) fn removed(&self, entry: &Entry) {
+        self.registration.tree().catalog.lock().remove(entry);
+    }
+}
+
+impl Drop for PstoreFs {
+    fn drop(&mut self) {
+        // Taking it out can't fail.
+        let _ = self.dispatcher.set_news(None);
     }
 }

@@ -89,6 +89,7 @@ impl kernel::Module for Mpstore {
         control.start(&made.entries, || made.effective.publish())?;
         let platform = platform::Platform::register(control.clone(), module)?;
         sys::param::go_live();
+        control.open();
         Ok(Self {
             #[cfg(CONFIG_CONFIGFS_FS)]
             _configfs: configfs,

@@ -9,6 +9,7 @@
 use crate::{
     backend::mem::Fault,
     dispatch::BACKENDS_MAX,
+    fs::Layout,
     shared::SharedText,
     sys::{
         cpu,
@@ -76,6 +77,10 @@ macro_rules! params_table {
                 "Old form of max_reason, which counts if both are given: 1 panic and oops, 0 panic only";
             kmsg_bytes: uint, 0o400, "10240", None,
                 "Bytes of the kernel log that a dump keeps, in whole records";
+            layout: string, 0o400, "tree", None,
+                "Where mounts that do not say show the records: tree, flat or both";
+            update_ms: int, 0o600, "-1", Some($crate::params::set_update_ms),
+                "Milliseconds after an oops until mounts show what is new, and from then on; -1 for never";
             tty: bool, 0o600, "Y", Some($crate::params::set_tty),
                 "Whether terminal output is recorded";
             tty_names: list, 0o600, "*,!pts*,!ptm*", Some($crate::params::set_tty_names),
@@ -168,6 +173,56 @@ pub(crate) fn set_tty_names(value: &[u8]) -> Result {
     Ok(())
 }
 
+/// What `kmsg_bytes` is if nobody says.
+pub(crate) const KMSG_BYTES: usize = 10240;
+
+/// Most bytes of the log that a dump can be told to keep.
+const KMSG_BYTES_MAX: usize = 16 << 20;
+
+/// A value of `kmsg_bytes`, given by `name`.
+pub(crate) fn kmsg_bytes(name: &str, value: &[u8]) -> Result<usize> {
+    match parse_number(value).and_then(|n| usize::try_from(n).ok()) {
+        Some(n) if n <= KMSG_BYTES_MAX => Ok(n),
+        _ => refuse(name, value, "give a number of bytes up to 16M"),
+    }
+}
+
+/// Shows a value of `kmsg_bytes` that came by another way.
+pub(crate) fn publish_kmsg_bytes(bytes: usize) -> Result {
+    let text = CString::try_from_fmt(fmt!("{}", bytes))?;
+    table::kmsg_bytes.store(text.to_bytes())
+}
+
+/// A value of `layout`, given by `name`.
+pub(crate) fn layout(name: &str, value: &[u8]) -> Result<Layout> {
+    match Layout::parse(value) {
+        Some(layout) => Ok(layout),
+        None => refuse(name, value, "give tree, flat or both"),
+    }
+}
+
+/// The value of `update_ms` in force.
+pub(crate) static UPDATE_MS: Atomic<i32> = Atomic::new(-1);
+
+/// Hook of the parameter `update_ms`.
+pub(crate) fn set_update_ms(value: &[u8]) -> Result {
+    let (digits, sign) = match value.strip_prefix(b"-") {
+        Some(digits) => (digits, -1),
+        None => (value, 1),
+    };
+    match parse_number(digits).and_then(|n| i32::try_from(n).ok()) {
+        Some(n) => {
+            UPDATE_MS.store(sign * n, Relaxed);
+            Ok(())
+        }
+        None => refuse(
+            "update_ms",
+            value,
+            "give a number of milliseconds, or -1 for never",
+        ),
+    }
+}
+
 /// How the tty frontend sees writes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProbeKind {
@@ -233,6 +288,8 @@ pub(crate) struct Config {
     pub(crate) mems: KVec<MemConfig>,
     /// See the parameter.
     pub(crate) kmsg_bytes: usize,
+    /// See the parameter.
+    pub(crate) layout: Layout,
     /// See the parameter.
     pub(crate) tty_probe: ProbeKind,
     /// See the parameter.
@@ -709,6 +766,7 @@ impl Config {
             ("tty", &table::tty, set_tty as fn(&[u8]) -> Result),
             ("tty_raw", &table::tty_raw, set_tty_raw),
             ("tty_names", &table::tty_names, set_tty_names),
+            ("update_ms", &table::update_ms, set_update_ms),
         ] {
             hook(Value::of(name, param)?.as_bytes())?;
         }
@@ -719,12 +777,11 @@ impl Config {
         Ok(Self {
             regions,
             mems,
-            kmsg_bytes: number(
+            kmsg_bytes: kmsg_bytes(
                 "kmsg_bytes",
-                &table::kmsg_bytes,
-                16 << 20,
-                "give a number of bytes up to 16M",
+                Value::of("kmsg_bytes", &table::kmsg_bytes)?.as_bytes(),
             )?,
+            layout: layout("layout", Value::of("layout", &table::layout)?.as_bytes())?,
             tty_probe: probe_kind()?,
             record_ftrace: boolean("record_ftrace", &table::record_ftrace)?,
             strict: boolean("strict", &table::strict)?,

@@ -5,6 +5,7 @@
 //! This is the only place in `src/` that may contain `unsafe` code. Each file reads like a missing
 //! `rust/kernel/*.rs` and knows nothing of mpstore.
 
+pub(crate) mod bell;
 pub(crate) mod console;
 pub(crate) mod context;
 pub(crate) mod cpu;
@@ -27,6 +28,7 @@ pub(crate) mod platform;
 pub(crate) mod raw_lock;
 pub(crate) mod slots;
 pub(crate) mod staging;
+pub(crate) mod sysctl;
 pub(crate) mod time;
 pub(crate) mod tty;
 pub(crate) mod vfs;

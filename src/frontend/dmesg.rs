@@ -41,8 +41,6 @@ use kernel::{
 /// Takes the dumps.
 struct Main {
     dispatcher: Arc<Dispatcher>,
-    /// What `kmsg_bytes` says: a backend stops after this much text.
-    limit: usize,
     /// Outer: backends take their own locks while it is held.
     lock: RawLock,
     text: Staging,
@@ -80,7 +78,7 @@ impl Main {
                     count: self.dispatcher.number_dump(),
                     stamp,
                     text,
-                    limit: self.limit,
+                    limit: self.dispatcher.kmsg_bytes(),
                 };
                 self.dispatcher.dump(&dump, always);
             },
@@ -120,8 +118,9 @@ struct Reach {
     max_reason: u32,
     /// Whether one of them follows `printk.always_kmsg_dump`.
     follow: bool,
-    /// Bytes of the largest record.
-    capacity: usize,
+    /// Bytes of text that the backend with the largest records may use: whole records, until
+    /// `kmsg_bytes` is passed.
+    room: usize,
 }
 
 impl Reach {
@@ -129,8 +128,9 @@ impl Reach {
         let mut reach = Self {
             max_reason: 0,
             follow: false,
-            capacity: 0,
+            room: 0,
         };
+        let limit = dispatcher.kmsg_bytes();
         for entry in dispatcher.entries() {
             let backend = entry.backend();
             if backend.record_capacity() == 0 {
@@ -145,7 +145,7 @@ impl Reach {
                 max => max,
             };
             reach.max_reason = reach.max_reason.max(max);
-            reach.capacity = reach.capacity.max(backend.record_capacity());
+            reach.room = (reach.room).max(backend.record_capacity().saturating_add(limit));
         }
         reach
     }
@@ -153,7 +153,7 @@ impl Reach {
     fn covers(&self, other: &Self) -> bool {
         self.max_reason >= other.max_reason
             && self.follow >= other.follow
-            && self.capacity >= other.capacity
+            && self.room >= other.room
     }
 }
 
@@ -168,18 +168,14 @@ pub(crate) struct Dmesg {
 
 impl Dmesg {
     /// Registers for the reasons that the backends want. May sleep.
-    pub(crate) fn start(dispatcher: Arc<Dispatcher>, kmsg_bytes: usize) -> Result<Self> {
+    pub(crate) fn start(dispatcher: Arc<Dispatcher>) -> Result<Self> {
         let reach = Reach::of(&dispatcher);
-        // As much as the backend with the largest records may use: whole records, until the limit
-        // is passed.
-        let room = reach.capacity.saturating_add(kmsg_bytes);
         let always = Arc::new(Always(Atomic::new(false)), GFP_KERNEL)?;
         let main = Arc::new(
             Main {
-                limit: kmsg_bytes,
                 lock: RawLock::new(Level::Outer)?,
-                text: Staging::new(room)?,
-                panic_text: Staging::new(room)?,
+                text: Staging::new(reach.room)?,
+                panic_text: Staging::new(reach.room)?,
                 always: always.clone(),
                 dispatcher,
             },

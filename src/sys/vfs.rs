@@ -2,10 +2,13 @@
 
 //! A small in-memory filesystem: one level of directories, read-only files, removable.
 //!
-//! All mounts share one superblock. What is in it is decided when the first mount is made.
+//! What is in a directory is asked for whenever somebody looks. No dentry is kept, and one that is
+//! in use is asked before each step through it whether its object is still there. So objects come
+//! and go without a lock of any directory, and one object may have several names.
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
-//! [`include/linux/fs_context.h`](srctree/include/linux/fs_context.h)
+//! [`include/linux/fs_context.h`](srctree/include/linux/fs_context.h),
+//! [`include/linux/dcache.h`](srctree/include/linux/dcache.h)
 
 use core::marker::PhantomData;
 use kernel::{
@@ -15,9 +18,13 @@ use kernel::{
     },
     ffi::{
         c_char,
-        c_int, //
+        c_int,
+        c_uint,
+        c_void, //
     },
+    new_mutex,
     prelude::*,
+    seq_file::SeqFile,
     str::{
         CStr,
         CString, //
@@ -29,7 +36,8 @@ use kernel::{
             Full,
             Release, //
         },
-        Arc, //
+        Arc,
+        Mutex, //
     },
     types::Opaque, //
 };
@@ -37,102 +45,135 @@ use mpstore_bindings as bindings;
 
 use kernel::bindings::{
     dentry,
+    dentry_operations,
+    dir_context,
     file,
     file_operations,
     file_system_type,
+    iattr,
     inode,
     inode_operations,
+    kstat,
+    mnt_idmap,
+    path,
+    qstr,
+    seq_file,
     super_block,
     super_operations, //
 };
 
-/// A tree that can be mounted.
+/// Number of the root directory's inode.
+const ROOT: u64 = 1;
+
+/// The least number of a [`Node`]; 0 and 1 are the positions of `.` and `..` in a directory.
+pub(crate) const FIRST: u64 = 2;
+
+/// What is behind a name: a file or a directory in the root directory.
+pub(crate) trait Node: Send + Sync + 'static {
+    /// Number of its inode and place among its neighbours, at least [`FIRST`]. No two nodes that a
+    /// tree ever has share one.
+    fn number(&self) -> u64;
+
+    /// Its name.
+    fn name(&self) -> &[u8];
+
+    /// What a file looks like; [`None`] is a directory.
+    fn file(&self) -> Option<FileInfo>;
+
+    /// When it was found.
+    fn found(&self) -> Time;
+
+    /// Whether it is still there. Any task context.
+    fn alive(&self) -> bool;
+
+    /// What was changed of it.
+    fn kept(&self) -> &Kept;
+}
+
+/// A tree that can be mounted, maybe in several views, each with a superblock of its own.
 pub(crate) trait Tree: Send + Sync + 'static {
-    /// What stands behind a file.
-    type Node: Send + Sync + 'static;
+    /// What is in it.
+    type Node: Node;
+    /// What a mount may choose.
+    type Options: Default + Send + 'static;
 
-    /// Fills the root directory of a new superblock. May sleep.
-    fn populate(&self, root: &Dir<'_, Self>) -> Result
-    where
-        Self: Sized;
+    /// Takes one option of `mount`; an error refuses the mount. May sleep.
+    fn option(&self, options: &mut Self::Options, key: &CStr, value: Option<&CStr>) -> Result;
 
-    /// The content of a file, read when it is opened. May sleep.
+    /// A new mount, or one more: answers which view it is of. May sleep.
+    fn mount(&self, options: &Self::Options) -> Result<usize>;
+
+    /// There is a superblock for `view` now. May sleep.
+    fn shown(&self, view: usize);
+
+    /// There is none any more. May sleep.
+    fn hidden(&self, view: usize);
+
+    /// A mount of `view` was made: what is in the tree should be up to date. May sleep.
+    fn refresh(&self);
+
+    /// `mount -o remount`. May sleep.
+    fn remount(&self, view: usize, options: &Self::Options) -> Result;
+
+    /// Prints the options for `/proc/mounts`, each with a comma in front. May sleep.
+    fn show(&self, view: usize, to: &SeqFile);
+
+    /// What `name` is in a directory, [`None`] being the root. May sleep.
+    fn lookup(&self, view: usize, dir: Option<&Self::Node>, name: &[u8])
+        -> Option<Arc<Self::Node>>;
+
+    /// The node in a directory with the least number not below `from`. May sleep.
+    fn next(&self, view: usize, dir: Option<&Self::Node>, from: u64) -> Option<Arc<Self::Node>>;
+
+    /// How many directories the root has. May sleep.
+    fn dirs(&self, view: usize) -> u32;
+
+    /// How many names a file has.
+    fn links(&self, view: usize) -> u32;
+
+    /// The content of a file, read when it is opened. After `ESTALE` the name is looked up once
+    /// more. May sleep.
     fn open(&self, node: &Self::Node) -> Result<VVec<u8>>;
 
-    /// Removes what stands behind a file; the name goes only if this succeeds. May sleep.
+    /// Removes a file, with all its names if this succeeds. May sleep.
     fn unlink(&self, node: &Self::Node) -> Result;
 }
+
+/// Seconds since the epoch and nanoseconds.
+pub(crate) type Time = (i64, u32);
 
 /// What a file looks like.
 pub(crate) struct FileInfo {
     /// Size in bytes.
     pub(crate) size: u64,
-    /// Time of the record, seconds since the epoch and nanoseconds; `None` is the present.
-    pub(crate) time: Option<(i64, u32)>,
+    /// Time of the record, if known, for mtime and ctime.
+    pub(crate) time: Option<Time>,
 }
 
-/// A directory that is being filled.
-pub(crate) struct Dir<'a, T> {
-    dentry: *mut dentry,
-    sb: *mut super_block,
-    _p: PhantomData<&'a T>,
+/// What `chmod` and its like made of mode, owner and times, which lasts as long as the node does,
+/// while its inode is in memory only when somebody uses it.
+#[pin_data]
+pub(crate) struct Kept {
+    #[pin]
+    saved: Mutex<Option<Saved>>,
 }
 
-impl<T: Tree> Dir<'_, T> {
-    /// Makes a directory with mode 0750.
-    pub(crate) fn dir(&self, name: &CStr) -> Result<Dir<'_, T>> {
-        // SAFETY: `self.sb` is a superblock of `T` by construction.
-        let inode = unsafe { Ops::<T>::new_dir(self.sb)? };
-        // SAFETY: `inode` is new and ours.
-        let dentry = unsafe { self.add(name, inode)? };
-        // SAFETY: The parent's inode is valid, and no other mount can see it yet.
-        unsafe { kernel::bindings::inc_nlink((*self.dentry).d_inode) };
-        Ok(Dir {
-            dentry,
-            sb: self.sb,
-            _p: PhantomData,
+#[derive(Clone, Copy)]
+struct Saved {
+    mode: u16,
+    uid: kernel::bindings::kuid_t,
+    gid: kernel::bindings::kgid_t,
+    atime: Time,
+    mtime: Time,
+    ctime: Time,
+}
+
+impl Kept {
+    /// Nothing yet.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            saved <- new_mutex!(None),
         })
-    }
-
-    /// Makes a file with mode 0444.
-    pub(crate) fn file(&self, name: &CStr, info: &FileInfo, node: T::Node) -> Result {
-        let node = KBox::new(node, GFP_KERNEL)?;
-        // SAFETY: `self.sb` is a superblock of `T` by construction.
-        let inode = unsafe { Ops::<T>::new_inode(self.sb)? };
-        // SAFETY: The inode is new and ours; `i_private` is freed by `evict_callback()`.
-        unsafe {
-            // CAST: File modes have 16 bits.
-            (*inode).i_mode = (kernel::bindings::S_IFREG | 0o444) as u16;
-            (*inode).i_size = i64::try_from(info.size)?;
-            (*inode).__bindgen_anon_3.i_fop = &Ops::<T>::FILE;
-            (*inode).i_private = KBox::into_raw(node).cast();
-            if let Some((sec, nsec)) = info.time {
-                bindings::mpstore_inode_set_mtime(inode, sec, isize::try_from(nsec)?);
-            }
-        }
-        // SAFETY: As above.
-        unsafe { self.add(name, inode)? };
-        Ok(())
-    }
-
-    /// # Safety
-    ///
-    /// `inode` is a new inode of this superblock, whose reference is given away.
-    unsafe fn add(&self, name: &CStr, inode: *mut inode) -> Result<*mut dentry> {
-        // SAFETY: The parent is a live directory, `name` is NUL-terminated.
-        let dentry = unsafe { bindings::d_alloc_name(self.dentry, name.as_char_ptr()) };
-        if dentry.is_null() {
-            // SAFETY: By the contract the reference is ours.
-            unsafe { kernel::bindings::iput(inode) };
-            return Err(ENOMEM);
-        }
-        // SAFETY: A new, negative dentry and a new inode; the tree keeps a reference of its own,
-        // so that ours is dropped and the pointer stays valid while the superblock lives.
-        unsafe {
-            bindings::d_make_persistent(dentry, inode);
-            kernel::bindings::dput(dentry);
-        }
-        Ok(dentry)
     }
 }
 
@@ -144,16 +185,39 @@ impl<T: Tree> Ops<T> {
         statfs: Some(bindings::simple_statfs),
         drop_inode: Some(kernel::bindings::inode_just_drop),
         evict_inode: Some(Self::evict_callback),
+        show_options: Some(Self::show_callback),
+        ..pin_init::zeroed()
+    };
+
+    const DENTRY: dentry_operations = dentry_operations {
+        d_revalidate: Some(Self::revalidate_callback),
+        d_delete: Some(kernel::bindings::always_delete_dentry),
         ..pin_init::zeroed()
     };
 
     const DIR: inode_operations = inode_operations {
-        lookup: Some(bindings::simple_lookup),
+        lookup: Some(Self::lookup_callback),
         unlink: Some(Self::unlink_callback),
+        setattr: Some(Self::setattr_callback),
+        getattr: Some(Self::getattr_callback),
         ..pin_init::zeroed()
     };
 
-    const FILE: file_operations = file_operations {
+    const DIR_FILE: file_operations = file_operations {
+        iterate_shared: Some(Self::iterate_callback),
+        read: Some(kernel::bindings::generic_read_dir),
+        llseek: Some(kernel::bindings::generic_file_llseek),
+        fsync: Some(kernel::bindings::noop_fsync),
+        ..pin_init::zeroed()
+    };
+
+    const FILE: inode_operations = inode_operations {
+        setattr: Some(Self::setattr_callback),
+        getattr: Some(Self::getattr_callback),
+        ..pin_init::zeroed()
+    };
+
+    const FILE_FILE: file_operations = file_operations {
         open: Some(Self::open_callback),
         read: Some(Self::read_callback),
         llseek: Some(bindings::default_llseek),
@@ -162,59 +226,187 @@ impl<T: Tree> Ops<T> {
     };
 
     const CONTEXT: bindings::fs_context_operations = bindings::fs_context_operations {
+        free: Some(Self::free_callback),
+        parse_param: Some(Self::option_callback),
         get_tree: Some(Self::get_tree_callback),
+        reconfigure: Some(Self::reconfigure_callback),
         ..pin_init::zeroed()
     };
 
     /// # Safety
     ///
-    /// `sb` is a superblock of this filesystem.
-    unsafe fn tree<'a>(sb: *const super_block) -> &'a T {
-        // SAFETY: The type of the superblock is the first field of a `FsType` with this `T`, whose
-        // tree is taken away only after the last superblock is gone.
-        unsafe { &*(*(*sb).s_type.cast::<FsType<T>>()).tree.load(Acquire) }
+    /// `ty` is the type of a superblock or of a `fs_context` of this filesystem.
+    unsafe fn tree_of<'a>(ty: *const file_system_type) -> &'a T {
+        // SAFETY: The type is the first field of a `FsType` with this `T`. Its tree is there
+        // before the first `fs_context` is made, and taken away only after the last superblock and
+        // `fs_context` are gone, since both hold the module.
+        unsafe { &*(*ty.cast::<FsType<T>>()).tree.load(Acquire) }
     }
 
     /// # Safety
     ///
     /// `sb` is a superblock of this filesystem.
-    unsafe fn new_inode(sb: *mut super_block) -> Result<*mut inode> {
+    unsafe fn tree<'a>(sb: *const super_block) -> &'a T {
         // SAFETY: By the contract.
-        let inode = unsafe { kernel::bindings::new_inode(sb) };
+        unsafe { Self::tree_of((*sb).s_type) }
+    }
+
+    /// # Safety
+    ///
+    /// `sb` is a superblock of this filesystem.
+    unsafe fn view(sb: *const super_block) -> usize {
+        // SAFETY: By the contract. `get_tree_callback()` made this of a view, one more than which
+        // it is; superblocks are told apart by it.
+        unsafe { (*sb).s_fs_info }.addr().wrapping_sub(1)
+    }
+
+    /// The node of an inode; the root has none.
+    ///
+    /// # Safety
+    ///
+    /// `inode` is an inode of this filesystem that is in use for `'a`.
+    unsafe fn node<'a>(inode: *const inode) -> Option<&'a T::Node> {
+        // SAFETY: `i_private` is NULL or a reference to a node that `evict_callback()` gives up.
+        unsafe { (*inode).i_private.cast::<T::Node>().as_ref() }
+    }
+
+    /// The inode of a node, with a reference.
+    ///
+    /// # Safety
+    ///
+    /// `sb` is a superblock of this filesystem.
+    unsafe fn inode(sb: *mut super_block, node: Arc<T::Node>) -> Result<*mut inode> {
+        // SAFETY: By the contract.
+        let inode = unsafe { kernel::bindings::iget_locked(sb, node.number()) };
         if inode.is_null() {
             return Err(ENOMEM);
         }
-        // SAFETY: A new inode, not visible to anybody yet.
+        // SAFETY: The inode is ours to look at.
+        if !unsafe { bindings::mpstore_inode_is_new(inode) } {
+            // Numbers are unique, so this is the node's inode already.
+            return Ok(inode);
+        }
+        let file = node.file();
+        let saved = *node.kept().saved.lock();
+        // SAFETY: By the contract; the inode is new, and nobody else uses it before
+        // `unlock_new_inode()`. The reference in `i_private` is given up by `evict_callback()`.
         unsafe {
-            (*inode).i_ino = bindings::get_next_ino().into();
-            bindings::simple_inode_init_ts(inode);
+            let time = node.found();
+            ((*inode).i_atime_sec, (*inode).i_atime_nsec) = time;
+            let time = file.as_ref().and_then(|info| info.time).unwrap_or(time);
+            ((*inode).i_mtime_sec, (*inode).i_mtime_nsec) = time;
+            ((*inode).i_ctime_sec, (*inode).i_ctime_nsec) = time;
+            match &file {
+                Some(info) => {
+                    // CAST: File modes have 16 bits.
+                    (*inode).i_mode = (kernel::bindings::S_IFREG | 0o444) as u16;
+                    (*inode).i_op = &Self::FILE;
+                    (*inode).__bindgen_anon_3.i_fop = &Self::FILE_FILE;
+                    (*inode).i_size = i64::try_from(info.size).unwrap_or(i64::MAX);
+                    kernel::bindings::set_nlink(inode, Self::tree(sb).links(Self::view(sb)));
+                }
+                None => Self::make_dir(inode),
+            }
+            if let Some(saved) = saved {
+                (*inode).i_mode = saved.mode;
+                (*inode).i_uid = saved.uid;
+                (*inode).i_gid = saved.gid;
+                ((*inode).i_atime_sec, (*inode).i_atime_nsec) = saved.atime;
+                ((*inode).i_mtime_sec, (*inode).i_mtime_nsec) = saved.mtime;
+                ((*inode).i_ctime_sec, (*inode).i_ctime_nsec) = saved.ctime;
+            }
+            (*inode).i_private = Arc::into_raw(node).cast_mut().cast();
+            kernel::bindings::unlock_new_inode(inode);
         }
         Ok(inode)
     }
 
     /// # Safety
     ///
-    /// `sb` is a superblock of this filesystem.
-    unsafe fn new_dir(sb: *mut super_block) -> Result<*mut inode> {
-        // SAFETY: By the contract.
-        let inode = unsafe { Self::new_inode(sb)? };
-        // SAFETY: A new inode, not visible to anybody yet.
+    /// `inode` is a new inode of this filesystem.
+    unsafe fn make_dir(inode: *mut inode) {
+        // SAFETY: Not visible to anybody yet.
         unsafe {
             // CAST: File modes have 16 bits.
             (*inode).i_mode = (kernel::bindings::S_IFDIR | 0o750) as u16;
             (*inode).i_op = &Self::DIR;
-            (*inode).__bindgen_anon_3.i_fop = &raw const bindings::simple_dir_operations;
-            kernel::bindings::inc_nlink(inode);
+            (*inode).__bindgen_anon_3.i_fop = &Self::DIR_FILE;
+            kernel::bindings::set_nlink(inode, 2);
         }
-        Ok(inode)
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS for an option of a mount.
+    unsafe extern "C" fn option_callback(
+        fc: *mut bindings::fs_context,
+        param: *mut bindings::fs_parameter,
+    ) -> c_int {
+        // SAFETY: By the contract.
+        let ret = unsafe { bindings::vfs_parse_fs_param_source(fc, param) };
+        // CAST: A small number.
+        if ret != -(bindings::ENOPARAM as c_int) {
+            return ret;
+        }
+        from_result(|| {
+            // SAFETY: By the contract; keys and strings are NUL-terminated, and the options are
+            // those that `init_fs_context_callback()` made.
+            unsafe {
+                let key = CStr::from_char_ptr((*param).key);
+                let value = bindings::mpstore_fs_parameter_string(param);
+                let value = (!value.is_null()).then(|| CStr::from_char_ptr(value));
+                let options = &mut *(*fc).fs_private.cast::<T::Options>();
+                Self::tree_of((*fc).fs_type).option(options, key, value)?;
+            }
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS for a `fs_context` that is not needed any more.
+    unsafe extern "C" fn free_callback(fc: *mut bindings::fs_context) {
+        // SAFETY: NULL or from `init_fs_context_callback()`, and freed once.
+        let options = unsafe { (*fc).fs_private }.cast::<T::Options>();
+        if !options.is_null() {
+            // SAFETY: As above.
+            drop(unsafe { KBox::from_raw(options) });
+        }
     }
 
     /// # Safety
     ///
     /// Called by the VFS for a new mount.
     unsafe extern "C" fn get_tree_callback(fc: *mut bindings::fs_context) -> c_int {
-        // SAFETY: By the contract.
-        unsafe { bindings::get_tree_single(fc, Some(Self::fill_callback)) }
+        from_result(|| {
+            // SAFETY: By the contract; the options are those of `init_fs_context_callback()`.
+            let (tree, options) = unsafe {
+                (
+                    Self::tree_of((*fc).fs_type),
+                    &*(*fc).fs_private.cast::<T::Options>(),
+                )
+            };
+            let key = core::ptr::without_provenance_mut::<c_void>(tree.mount(options)? + 1);
+            // SAFETY: By the contract; the key is never followed.
+            to_result(unsafe { bindings::get_tree_keyed(fc, Some(Self::fill_callback), key) })?;
+            tree.refresh();
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS for a remount.
+    unsafe extern "C" fn reconfigure_callback(fc: *mut bindings::fs_context) -> c_int {
+        from_result(|| {
+            // SAFETY: By the contract; `root` is of the superblock that is remounted.
+            unsafe {
+                let options = &*(*fc).fs_private.cast::<T::Options>();
+                let sb = (*(*fc).root).d_sb;
+                Self::tree(sb).remount(Self::view(sb), options)?;
+            }
+            Ok(0)
+        })
     }
 
     /// # Safety
@@ -226,32 +418,61 @@ impl<T: Tree> Ops<T> {
     ) -> c_int {
         from_result(|| {
             // SAFETY: The superblock is new and only ours.
-            unsafe {
+            let inode = unsafe {
                 (*sb).s_maxbytes = i64::MAX;
                 (*sb).s_blocksize = bindings::MPSTORE_PAGE_SIZE as usize;
                 (*sb).s_blocksize_bits = bindings::MPSTORE_PAGE_SIZE.trailing_zeros() as u8;
                 (*sb).s_magic = bindings::PSTOREFS_MAGIC as usize;
                 (*sb).s_op = &Self::SUPER;
                 (*sb).s_time_gran = 1;
+                kernel::bindings::set_default_d_op(sb, &Self::DENTRY);
+                kernel::bindings::new_inode(sb)
+            };
+            if inode.is_null() {
+                return Err(ENOMEM);
             }
-            // SAFETY: `sb` is of this filesystem.
-            let inode = unsafe { Self::new_dir(sb)? };
-            // SAFETY: Takes over the inode, also when it fails.
-            let root = unsafe { bindings::d_make_root(inode) };
+            // SAFETY: A new inode, not visible to anybody yet; `d_make_root()` takes it over, also
+            // when it fails.
+            let root = unsafe {
+                (*inode).i_ino = ROOT;
+                bindings::simple_inode_init_ts(inode);
+                Self::make_dir(inode);
+                bindings::d_make_root(inode)
+            };
             if root.is_null() {
                 return Err(ENOMEM);
             }
             // SAFETY: As above.
-            unsafe { (*sb).s_root = root };
-            let dir = Dir {
-                dentry: root,
-                sb,
-                _p: PhantomData,
-            };
-            // SAFETY: `sb` is of this filesystem.
-            unsafe { Self::tree(sb) }.populate(&dir)?;
+            unsafe {
+                (*sb).s_root = root;
+                Self::tree(sb).shown(Self::view(sb));
+            }
             Ok(0)
         })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS for a superblock that nobody uses any more.
+    unsafe extern "C" fn kill_callback(sb: *mut super_block) {
+        // SAFETY: By the contract. The superblock itself stays until this returns, and so does the
+        // hold on the module.
+        unsafe {
+            bindings::kill_anon_super(sb);
+            Self::tree(sb).hidden(Self::view(sb));
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS to print the options of a mount.
+    unsafe extern "C" fn show_callback(to: *mut seq_file, root: *mut dentry) -> c_int {
+        // SAFETY: By the contract; `to` is only ours meanwhile.
+        unsafe {
+            let sb = (*root).d_sb;
+            Self::tree(sb).show(Self::view(sb), SeqFile::from_raw(to));
+        }
+        0
     }
 
     /// # Safety
@@ -260,12 +481,178 @@ impl<T: Tree> Ops<T> {
     unsafe extern "C" fn evict_callback(inode: *mut inode) {
         // SAFETY: By the contract.
         unsafe { kernel::bindings::clear_inode(inode) };
-        // SAFETY: `i_private` is NULL (a directory) or what `Dir::file()` put there.
-        let node = unsafe { (*inode).i_private }.cast::<T::Node>();
-        if !node.is_null() {
-            // SAFETY: As above; the inode is gone, so this happens once.
-            drop(unsafe { KBox::from_raw(node) });
+        // SAFETY: `i_private` is NULL (the root) or what `inode()` put there.
+        let node = unsafe { (*inode).i_private }.cast_const().cast::<T::Node>();
+        if node.is_null() {
+            return;
         }
+        // SAFETY: As above; the inode is gone, so this happens once.
+        drop(unsafe { Arc::from_raw(node) });
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS before it goes on through a dentry that it has.
+    unsafe extern "C" fn revalidate_callback(
+        _dir: *mut inode,
+        _name: *const qstr,
+        dentry: *mut dentry,
+        flags: c_uint,
+    ) -> c_int {
+        if flags & bindings::MPSTORE_LOOKUP_RCU != 0 {
+            // Without a reference the node may go meanwhile.
+            return ECHILD.to_errno();
+        }
+        // SAFETY: By the contract the VFS has a reference to the dentry, and thus to its inode.
+        let alive = unsafe {
+            let inode = (*dentry).d_inode;
+            !inode.is_null() && Self::node(inode).is_none_or(T::Node::alive)
+        };
+        c_int::from(alive)
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS for a name in a directory of this filesystem.
+    unsafe extern "C" fn lookup_callback(
+        dir: *mut inode,
+        dentry: *mut dentry,
+        _flags: c_uint,
+    ) -> *mut dentry {
+        let found = (|| {
+            // SAFETY: By the contract; the name stays while the directory is locked.
+            let (sb, name, parent) = unsafe {
+                let name = bindings::mpstore_dentry_name(dentry);
+                let len = bindings::mpstore_dentry_name_len(dentry) as usize;
+                (
+                    (*dir).i_sb,
+                    core::slice::from_raw_parts(name.cast::<u8>(), len),
+                    Self::node(dir),
+                )
+            };
+            if name.len() > bindings::NAME_MAX as usize {
+                return Err(ENAMETOOLONG);
+            }
+            // SAFETY: The superblock is of this filesystem.
+            unsafe {
+                match Self::tree(sb).lookup(Self::view(sb), parent, name) {
+                    Some(node) => Self::inode(sb, node),
+                    // A name without an object, which `revalidate_callback()` never trusts.
+                    None => Ok(core::ptr::null_mut()),
+                }
+            }
+        })();
+        match found {
+            // SAFETY: The dentry is new; the reference to the inode is given away.
+            Ok(inode) => unsafe { kernel::bindings::d_splice_alias(inode, dentry) },
+            // CAST: This is how C returns an errno for a pointer.
+            Err(e) => core::ptr::without_provenance_mut(e.to_errno() as isize as usize),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS for an open directory of this filesystem.
+    unsafe extern "C" fn iterate_callback(file: *mut file, ctx: *mut dir_context) -> c_int {
+        // SAFETY: By the contract.
+        let (tree, view, dir) = unsafe {
+            let inode = (*file).f_inode;
+            let sb = (*inode).i_sb;
+            (Self::tree(sb), Self::view(sb), Self::node(inode))
+        };
+        if dir.is_some_and(|dir| !dir.alive()) {
+            return ENOENT.to_errno();
+        }
+        // SAFETY: By the contract.
+        if !unsafe { bindings::mpstore_dir_emit_dots(file, ctx) } {
+            return 0;
+        }
+        loop {
+            // SAFETY: By the contract the context is ours meanwhile.
+            let from = u64::try_from(unsafe { (*ctx).pos }).unwrap_or(0).max(FIRST);
+            let Some(node) = tree.next(view, dir, from) else {
+                return 0;
+            };
+            let (name, number) = (node.name(), node.number());
+            // SAFETY: As above; `name` is valid for its length.
+            // CAST: Names are short, numbers count up from zero.
+            unsafe {
+                (*ctx).pos = number as i64;
+                if !bindings::mpstore_dir_emit(
+                    ctx,
+                    name.as_ptr().cast(),
+                    name.len() as c_int,
+                    number,
+                    node.file().is_none(),
+                ) {
+                    return 0;
+                }
+                (*ctx).pos += 1;
+            }
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS for `stat` of an object of this filesystem.
+    unsafe extern "C" fn getattr_callback(
+        idmap: *mut mnt_idmap,
+        path: *const path,
+        stat: *mut kstat,
+        mask: u32,
+        _flags: c_uint,
+    ) -> c_int {
+        // SAFETY: By the contract.
+        unsafe {
+            let inode = (*(*path).dentry).d_inode;
+            let sb = (*inode).i_sb;
+            kernel::bindings::generic_fillattr(idmap, mask, inode, stat);
+            match Self::node(inode) {
+                None => (*stat).nlink = 2 + Self::tree(sb).dirs(Self::view(sb)),
+                Some(node) if !node.alive() => (*stat).nlink = 0,
+                Some(node) => {
+                    if let Some(info) = node.file() {
+                        // One that grows while it is shown.
+                        (*stat).size = i64::try_from(info.size).unwrap_or(i64::MAX);
+                    }
+                }
+            }
+        }
+        0
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS for `chmod` and its like.
+    unsafe extern "C" fn setattr_callback(
+        idmap: *mut mnt_idmap,
+        dentry: *mut dentry,
+        attr: *mut iattr,
+    ) -> c_int {
+        // SAFETY: By the contract.
+        if unsafe { (*attr).ia_valid } & bindings::MPSTORE_ATTR_SIZE != 0 {
+            // A record can be removed, not cut.
+            return EPERM.to_errno();
+        }
+        // SAFETY: By the contract.
+        let ret = unsafe { kernel::bindings::simple_setattr(idmap, dentry, attr) };
+        // SAFETY: By the contract the inode is locked.
+        let (node, saved) = unsafe {
+            let inode = (*dentry).d_inode;
+            let saved = Saved {
+                mode: (*inode).i_mode,
+                uid: (*inode).i_uid,
+                gid: (*inode).i_gid,
+                atime: ((*inode).i_atime_sec, (*inode).i_atime_nsec),
+                mtime: ((*inode).i_mtime_sec, (*inode).i_mtime_nsec),
+                ctime: ((*inode).i_ctime_sec, (*inode).i_ctime_nsec),
+            };
+            (Self::node(inode), saved)
+        };
+        if let Some(node) = node.filter(|_| ret == 0) {
+            *node.kept().saved.lock() = Some(saved);
+        }
+        ret
     }
 
     /// # Safety
@@ -273,17 +660,16 @@ impl<T: Tree> Ops<T> {
     /// Called by the VFS for a file of this filesystem.
     unsafe extern "C" fn unlink_callback(dir: *mut inode, dentry: *mut dentry) -> c_int {
         from_result(|| {
-            // SAFETY: A positive dentry in a directory that the VFS has locked.
-            let inode = unsafe { (*dentry).d_inode };
-            // SAFETY: The inode is of this filesystem.
-            let node = unsafe { (*inode).i_private }.cast::<T::Node>();
-            if node.is_null() {
-                return Err(EPERM);
+            // SAFETY: A positive dentry in a directory that the VFS has locked, like the inode.
+            unsafe {
+                let inode = (*dentry).d_inode;
+                let node = Self::node(inode).ok_or(EPERM)?;
+                Self::tree((*inode).i_sb).unlink(node)?;
+                bindings::mpstore_inode_touch(dir);
+                bindings::mpstore_inode_touch(inode);
+                // All names go together; the others are found to be dead.
+                kernel::bindings::clear_nlink(inode);
             }
-            // SAFETY: Only directories have none; a file's node lives as long as its inode.
-            unsafe { Self::tree((*inode).i_sb).unlink(&*node)? };
-            // SAFETY: As the VFS called us.
-            to_result(unsafe { bindings::simple_unlink(dir, dentry) })?;
             Ok(0)
         })
     }
@@ -295,7 +681,10 @@ impl<T: Tree> Ops<T> {
         from_result(|| {
             // SAFETY: A file's node lives as long as its inode, which the open file holds.
             let content = unsafe {
-                let node = &*(*inode).i_private.cast::<T::Node>();
+                let node = Self::node(inode).ok_or(EINVAL)?;
+                if !node.alive() {
+                    return Err(ESTALE);
+                }
                 Self::tree((*inode).i_sb).open(node)?
             };
             let content = KBox::new(content, GFP_KERNEL)?;
@@ -341,9 +730,23 @@ impl<T: Tree> Ops<T> {
     ///
     /// Called by the VFS for a new `fs_context`.
     unsafe extern "C" fn init_fs_context_callback(fc: *mut kernel::bindings::fs_context) -> c_int {
-        // SAFETY: By the contract; the binding's `struct fs_context` is the C one.
-        unsafe { (*fc.cast::<bindings::fs_context>()).ops = &Self::CONTEXT };
-        0
+        // The binding's `struct fs_context` is the C one.
+        let fc = fc.cast::<bindings::fs_context>();
+        from_result(|| {
+            // SAFETY: By the contract; the type is the first field of a `FsType`.
+            let ty = unsafe { &*(*fc).fs_type.cast::<FsType<T>>() };
+            if ty.tree.load(Acquire).is_null() {
+                // The module has not started yet and may still fail.
+                return Err(EBUSY);
+            }
+            let options = KBox::new(T::Options::default(), GFP_KERNEL)?;
+            // SAFETY: As above; `free_callback()` frees the options.
+            unsafe {
+                (*fc).fs_private = KBox::into_raw(options).cast();
+                (*fc).ops = &Self::CONTEXT;
+            }
+            Ok(0)
+        })
     }
 }
 
@@ -351,11 +754,12 @@ impl<T: Tree> Ops<T> {
 ///
 /// # Invariants
 ///
-/// `tree` is not null while the type is registered, and is valid then.
+/// `tree` is null, or valid while the type is registered.
 #[repr(C)]
 pub(crate) struct FsType<T> {
     fs: Opaque<file_system_type>,
     tree: Atomic<*const T>,
+    used: Atomic<bool>,
 }
 
 // SAFETY: The C side has locks of its own; the tree may be shared.
@@ -367,6 +771,7 @@ impl<T: Tree> FsType<T> {
         Self {
             fs: Opaque::new(pin_init::zeroed()),
             tree: Atomic::new(core::ptr::null()),
+            used: Atomic::new(false),
         }
     }
 }
@@ -375,44 +780,52 @@ impl<T: Tree> FsType<T> {
 ///
 /// # Invariants
 ///
-/// `ty` is registered, with `tree`.
+/// `ty` is registered; its tree is null or `tree`.
 pub(crate) struct Registration<T: Tree> {
     ty: &'static FsType<T>,
-    _tree: Arc<T>,
+    tree: Arc<T>,
 }
 
 impl<T: Tree> Registration<T> {
-    /// Registers a filesystem type. May sleep. `EBUSY` means that the kernel has one of that name.
+    /// Registers a filesystem type, which can't be mounted before [`Self::open`]. May sleep.
+    /// `EBUSY` means that the kernel has one of that name.
     pub(crate) fn new(
         ty: &'static FsType<T>,
-        tree: T,
+        tree: Arc<T>,
         module: &'static ThisModule,
         name: &'static CStr,
     ) -> Result<Self> {
-        let tree = Arc::new(tree, GFP_KERNEL)?;
-        let used = ty
-            .tree
-            .cmpxchg(core::ptr::null(), Arc::as_ptr(&tree), Full)
-            .is_err();
-        if used {
+        if ty.used.xchg(true, Full) {
             return Err(EBUSY);
         }
         let raw = ty.fs.get();
-        // SAFETY: The tree was null, so by the type invariant the type is not registered, and
-        // nobody else has come this far.
+        // SAFETY: The type was not used, so it is not registered, and nobody else has come this
+        // far.
         unsafe {
             (*raw).name = name.as_char_ptr();
             (*raw).owner = module.as_ptr();
             (*raw).init_fs_context = Some(Ops::<T>::init_fs_context_callback);
-            (*raw).kill_sb = Some(bindings::kill_anon_super);
+            (*raw).kill_sb = Some(Ops::<T>::kill_callback);
         }
         // SAFETY: The type is initialised, static, and unregistered before the module goes.
         let result = to_result(unsafe { bindings::register_filesystem(raw) });
         if result.is_err() {
-            ty.tree.store(core::ptr::null(), Release);
+            ty.used.store(false, Release);
         }
-        // INVARIANT: Just registered.
-        result.map(|()| Self { ty, _tree: tree })
+        // INVARIANT: Just registered, with a null tree.
+        result.map(|()| Self { ty, tree })
+    }
+
+    /// From now on it can be mounted. To be called when the module can't fail to load any more:
+    /// a module that does is taken away under its mounts.
+    pub(crate) fn open(&self) {
+        // INVARIANT: Valid as long as `self`.
+        self.ty.tree.store(Arc::as_ptr(&self.tree), Release);
+    }
+
+    /// The tree.
+    pub(crate) fn tree(&self) -> &Arc<T> {
+        &self.tree
     }
 }
 
@@ -421,6 +834,7 @@ impl<T: Tree> Drop for Registration<T> {
         // SAFETY: Registered by the type invariant.
         unsafe { bindings::unregister_filesystem(self.ty.fs.get()) };
         self.ty.tree.store(core::ptr::null(), Release);
+        self.ty.used.store(false, Release);
     }
 }
 
