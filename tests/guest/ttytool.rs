@@ -6,8 +6,9 @@
 //! Every subcommand says on standard output, in `KEY VALUE` lines, what the
 //! kernel accepted, so that a test can compare it with what was recorded.
 
-use nix::fcntl::{open, OFlag};
+use nix::fcntl::{open, OFlag, AT_FDCWD};
 use nix::kmod::{finit_module, ModuleInitFlags};
+use nix::mount::MsFlags;
 use nix::pty::openpty;
 use nix::sys::stat::Mode;
 use nix::sys::termios::{
@@ -18,7 +19,8 @@ use nix::{errno::Errno, poll};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
@@ -47,7 +49,13 @@ usage: ttytool COMMAND
       write N records `TEXT 000001` to /dev/kmsg
   insmod FILE [PARAMETER...]
       load a module in one attempt, where busybox makes a second one if the
-      first fails. Prints the name of the errno";
+      first fails. Prints the name of the errno
+  as UID COMMAND [ARGUMENT...]
+      run COMMAND as that user and group, so without capabilities
+  mount SOURCE DIR [OPTIONS]
+      mount pstore. Prints the name of the errno
+  try open|unlink|umount|truncate|mkdir|rmdir PATH
+      one system call; prints the name of the errno";
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -63,6 +71,9 @@ fn main() -> ExitCode {
         ["flow", tty, how] => flow(tty, how),
         ["kmsg", n, text] => kmsg(n, text),
         ["insmod", file, parameters @ ..] => insmod(file, parameters),
+        ["as", uid, command, arguments @ ..] => run_as(uid, command, arguments),
+        ["mount", source, dir, options @ ..] => mount(source, dir, &options.join(",")),
+        ["try", what, path] => try_call(what, path),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -305,4 +316,35 @@ fn insmod(file: &str, parameters: &[&str]) -> Result<()> {
         // `{:?}` of an errno is its name.
         Err(e) => Err(format!("{e:?}").into()),
     }
+}
+
+fn run_as(uid: &str, command: &str, arguments: &[&str]) -> Result<()> {
+    let id = uid.parse()?;
+    // With a user given, the supplementary groups go too.
+    let e = Command::new(command).args(arguments).uid(id).gid(id).exec();
+    Err(e.into())
+}
+
+fn mount(source: &str, dir: &str, options: &str) -> Result<()> {
+    let flags = MsFlags::empty();
+    let done = nix::mount::mount(Some(source), dir, Some("pstore"), flags, Some(options));
+    done.map_err(|e| format!("{e:?}").into())
+}
+
+fn try_call(what: &str, path: &str) -> Result<()> {
+    let done = match what {
+        "open" => open(path, OFlag::O_RDONLY, Mode::empty()).map(drop),
+        "unlink" => nix::unistd::unlink(path),
+        "umount" => nix::mount::umount(path),
+        "truncate" => nix::unistd::truncate(path, 0),
+        "mkdir" => nix::unistd::mkdir(path, Mode::S_IRWXU),
+        "rmdir" => rmdir(path),
+        _ => return Err(USAGE.into()),
+    };
+    done.map_err(|e| format!("{e:?}").into())
+}
+
+/// `nix` has none.
+fn rmdir(path: &str) -> nix::Result<()> {
+    nix::unistd::unlinkat(AT_FDCWD, path, nix::unistd::UnlinkatFlags::RemoveDir)
 }
