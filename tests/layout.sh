@@ -170,12 +170,15 @@ check "layout=x is refused" errno_is EINVAL ttytool insmod /mpstore.ko test_mem=
 check "with a line" sh -c "dmesg | grep -q 'layout=x: give tree, flat or both'"
 
 # --- ten thousand records
+# The debug kernel is some ten times as slow; what is quadratic is a hundred times.
+SLOW=1
+[ ! -e /proc/lockdep ] || SLOW=10
 # Records of some 100 bytes, and a log that makes very many of them at once.
 load_many() {
-	load_mpstore test_mem=12 test_mem_size=512K record_size=128 console_size=0 pmsg_size=0 tty_size=0 \
+	load_mpstore test_mem=4 test_mem_size=512K record_size=128 console_size=0 pmsg_size=0 tty_size=0 \
 		ftrace_size=0 kmsg_bytes=16M layout=both
 }
-check "load twelve backends with 4096 places each" load_many
+check "load four backends with 4096 places each" load_many
 ttytool kmsg 2500 "$(uuid many)" >/dev/null
 oops_now
 before=$(cut -d. -f1 /proc/uptime)
@@ -184,15 +187,15 @@ took=$(($(cut -d. -f1 /proc/uptime) - before))
 count=$(find $PSTORE/mem* -type f | wc -l)
 note "$count records, mounted in $took s"
 check "they hold more than 10000 records" test "$count" -gt 10000
-check "which are mounted in no time" test $took -lt 20
+check "which are mounted in no time" test $took -lt $((20 * SLOW))
 before=$(cut -d. -f1 /proc/uptime)
 # shellcheck disable=SC2012
 listed=$(ls $PSTORE | wc -l)
-check "the root lists them all" test "$listed" = "$((count + 12))"
+check "the root lists them all" test "$listed" = "$((count + 4))"
 check "they can all be read at once" sh -c "find $PSTORE -maxdepth 1 -type f | xargs cat >/dev/null"
 check "and removed" sh -c "find $PSTORE/mem0 -type f | xargs rm && [ -z \"\$(ls $PSTORE/mem0)\" ]"
 took=$(($(cut -d. -f1 /proc/uptime) - before))
 note "listed, read and removed in $took s"
-check "in no time" test $took -lt 60
+check "in no time" test $took -lt $((90 * SLOW))
 umount_pstore
 rmmod mpstore
