@@ -98,7 +98,7 @@ macro_rules! params_table {
             test_mem_size: uint, 0o400, "65536", None,
                 "Size of each of them in bytes";
             test_mem_fault: list, 0o400, "", None,
-                "What each of them does wrong: none, register, write";
+                "What each of them does wrong: none, register, write, erase";
         }
     };
 }
@@ -851,7 +851,14 @@ impl Config {
                 b"" | b"none" => Fault::None,
                 b"register" => Fault::Register,
                 b"write" => Fault::Write,
-                text => return refuse("test_mem_fault", text, "give none, register or write"),
+                b"erase" => Fault::Erase,
+                text => {
+                    return refuse(
+                        "test_mem_fault",
+                        text,
+                        "give none, register, write or erase",
+                    )
+                }
             };
             mems.push(
                 MemConfig {

@@ -4,11 +4,11 @@
 # replaced while mounted, several mounts, unmounting and unloading with files
 # open, and who may read.
 #
-# vm: timeout=240
+# vm: timeout=400
 # kernels: custom debug
 # cmdline: log_buf_len=1M
 . /tests/lib.sh
-plan 115
+plan 119
 PARAMS=/sys/module/mpstore/parameters
 OTHER=/mnt/other BIND=/mnt/bind
 mkdir -p $OTHER $BIND
@@ -285,6 +285,18 @@ umount $OTHER
 umount_pstore
 rmdir $CFG/one $CFG/two $CFG/large
 check "unload" rmmod mpstore
+
+# --- a backend that can't erase
+check "load a backend that can't erase" load_mpstore test_mem=2 test_mem_fault=erase,none
+uuid pmsg >/dev/pmsg0
+mount_pstore
+mount -t pstore -o layout=both pstore $OTHER
+check "unlink says so" errno_is EIO ttytool try unlink $PSTORE/mem0/pmsg-mem0-0
+check "and the record keeps its names" test "$(cat $PSTORE/mem0/pmsg-mem0-0 $OTHER/mem0/pmsg-mem0-0 $OTHER/pmsg-mem0-0 | uniq)" = "$(uuid pmsg)"
+check "the other backend erases" rm $OTHER/pmsg-mem1-0
+umount $OTHER
+umount_pstore
+rmmod mpstore
 
 # --- who may read
 check "load again" load_mpstore test_mem=1

@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     Register,
     /// It loses every record.
     Write,
+    /// It can't erase one.
+    Erase,
 }
 
 /// Memory that does not outlive the module.
@@ -133,6 +135,9 @@ impl Backend for Mem {
     }
 
     fn erase(&self, id: &RecordId) -> Result {
-        self.ram.erase(id)
+        match self.fault {
+            Fault::Erase => Err(EIO),
+            _ => self.ram.erase(id),
+        }
     }
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Terminals the way a shell cannot use them: kept open across a module load,
-//! written to by two threads at once, filled until they accept only a part.
+//! written to by two threads at once, filled until they accept only a part. And
+//! a few system calls whose errno a shell does not tell.
 //!
 //! Every subcommand says on standard output, in `KEY VALUE` lines, what the
 //! kernel accepted, so that a test can compare it with what was recorded.
