@@ -5,7 +5,7 @@
 #
 # vm: timeout=150
 . /tests/lib.sh
-plan 16
+plan 17
 
 # As the golden image was made; its ftrace zones lie before the end.
 golden() {
@@ -28,6 +28,8 @@ case $STAGE in
 	mount_pstore
 	check "its pmsg record ends with the in-tree notice" \
 		sh -c "tail -n 1 $PSTORE/ramoops/pmsg-ramoops-0 | grep -qx 'ECC: No errors detected'"
+	check "its trace has both CPUs' records in one order" \
+		sh -c "[ \"\$(sed -n 's/^CPU:\([01]\) ts:\([0-9]*\) .*/\2/p' $PSTORE/ramoops/ftrace-ramoops-0 | tr '\n' ' ')\" = '0 1 2 3 4 5 6 7 ' ]"
 	cp $PSTORE/ramoops/pmsg-ramoops-0 /tmp/pmsg
 	cp $PSTORE/ramoops/console-ramoops-0 /tmp/console
 	unload
