@@ -6,6 +6,15 @@
 //! The input comes from a generator with a fixed seed, so a failure happens again.
 
 use mpstore_format::{
+    dump::{
+        chunks_max,
+        pack,
+        Chunk,
+        Log,
+        Method,
+        Packed,
+        EXPANSION_MAX, //
+    },
     ecc::{
         repair_zone,
         seal_zone,
@@ -37,7 +46,8 @@ use mpstore_format::{
     record::DmesgHeader,
     text::{
         split_newest,
-        HeadLine, //
+        HeadLine,
+        Reason, //
     },
     tty::{
         lines,
@@ -458,4 +468,51 @@ fn any_bytes_are_a_note() {
         );
         let _ = kaslr_offset(&note);
     }
+}
+
+/// A text that somebody wrote to the log, and a compressor that may do anything.
+#[test]
+fn dumps_are_cut_in_bounds() {
+    let mut random = Random(11);
+    let mut packed = 0;
+    for _ in 0..20_000 {
+        let len = random.below(3000);
+        let text = random.letters(b"abc\n", len);
+        let size = 1 + random.below(700);
+        let mut chunks = vec![Chunk::default(); random.below(2 + chunks_max(len, size))];
+        let mut bytes = vec![0; random.below(2000)];
+        let count = pack(&text, size, &mut chunks, &mut bytes, &mut |text, out| {
+            assert!(!text.is_empty() && text.len() <= size);
+            match random.below(4) {
+                0 => None,
+                1 => Some(random.number()),
+                _ => Some(random.below(1 + text.len().min(out.len()))),
+            }
+        });
+        let log = Log::new(
+            &text,
+            Some(Packed {
+                method: [Method::Deflate, Method::Zstd][random.below(2)],
+                chunks: &chunks[..count],
+                bytes: &bytes,
+            }),
+        );
+        let mut parts = log.parts(Reason::Oops, 3, random.number());
+        let mut rounds = 0;
+        while parts.more() {
+            let room = random.below(1000);
+            let Some(part) = parts.next(room) else {
+                assert!(room < 20);
+                break;
+            };
+            let mut written = 0;
+            part.write(&mut |piece| written += piece.len());
+            assert_eq!(written, part.len());
+            assert!(written <= room && written <= EXPANSION_MAX * room);
+            packed += usize::from(part.method().is_some());
+            rounds += 1;
+        }
+        assert!(rounds <= len);
+    }
+    assert!(packed > 1000, "{packed}");
 }
