@@ -33,6 +33,8 @@
 #include <linux/version.h>
 #include <linux/vmalloc.h>
 #include <linux/vmcore_info.h>
+#include <linux/zlib.h>
+#include <linux/zstd.h>
 
 #include "helpers.h"
 

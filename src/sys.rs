@@ -32,3 +32,20 @@ pub(crate) mod sysctl;
 pub(crate) mod time;
 pub(crate) mod tty;
 pub(crate) mod vfs;
+pub(crate) mod zlib;
+pub(crate) mod zstd;
+
+/// Why compressed bytes can't be decompressed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+// A kernel without the libraries has one reason only.
+#[allow(dead_code)]
+pub(crate) enum Damage {
+    /// They are no compressed stream.
+    Invalid,
+    /// They are the beginning of one.
+    Cut,
+    /// They are more than was allowed for.
+    TooLong,
+    /// This kernel can't do it.
+    Unsupported,
+}
