@@ -21,6 +21,9 @@ pub(crate) trait Dumper: Send + Sync + 'static {
     fn dump(&self, reason: u32, log: &mut Log);
 }
 
+/// Bytes of a message with its prefixes, rather less than most have.
+const MESSAGE_BYTES: u64 = 64;
+
 /// Walks the kernel log from its newest end towards older messages.
 pub(crate) struct Log(bindings::kmsg_dump_iter);
 
@@ -40,9 +43,30 @@ impl Log {
     ///
     /// Any context, NMI included.
     pub(crate) fn fill(&mut self, buf: &mut [u8]) -> usize {
+        // The kernel looks twice at every message that does not fit, from the oldest on, which is
+        // most of the cost where the log is long and `buf` is not. So let it begin with one that
+        // is likely to be among those.
+        let (oldest, newest) = (self.0.cur_seq, self.0.next_seq);
+        let mut messages = buf.len() as u64 / MESSAGE_BYTES + 1;
+        let len = loop {
+            let from = newest.saturating_sub(messages).max(oldest);
+            self.0.cur_seq = from;
+            self.0.next_seq = newest;
+            let len = self.fill_from_current(buf);
+            // Where the first one fits too, there may be room for more.
+            if from == oldest || self.0.next_seq > from {
+                break len;
+            }
+            messages = messages.saturating_mul(4);
+        };
+        self.0.cur_seq = oldest;
+        len
+    }
+
+    fn fill_from_current(&mut self, buf: &mut [u8]) -> usize {
         let mut len = 0;
-        // SAFETY: The iterator was set up by `kmsg_dump_rewind()`, and `buf` is valid for writes of
-        // its length, which is the size passed.
+        // SAFETY: The iterator was set up by `kmsg_dump_rewind()`, and holds numbers of messages
+        // which need not exist; `buf` is valid for writes of its length, which is the size passed.
         let more = unsafe {
             bindings::kmsg_dump_get_buffer(
                 &mut self.0,
