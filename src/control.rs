@@ -38,6 +38,8 @@ use kernel::{
 
 /// Settings of the frontends, fixed at load.
 pub(crate) struct Settings {
+    /// See the parameter `compress`.
+    compress: Option<mpstore_format::dump::Method>,
     /// See the parameter `tty_probe`.
     tty_probe: crate::params::ProbeKind,
     /// See the parameter `record_ftrace`.
@@ -74,7 +76,7 @@ impl KmsgBytes {
         self.dispatcher.set_kmsg_bytes(bytes);
         if let Some(dmesg) = &frontends.dmesg {
             if !dmesg.fits(&self.dispatcher) {
-                match Dmesg::start(self.dispatcher.clone()) {
+                match dmesg.again(self.dispatcher.clone()) {
                     // The old one goes when the new one runs.
                     Ok(larger) => frontends.dmesg = Some(larger),
                     Err(e) => {
@@ -126,6 +128,7 @@ impl Control {
             pr_err!("can't register the filesystem 'pstore': {:?}, {}\n", e, why);
         })?;
         let settings = Settings {
+            compress: config.compress,
             tty_probe: config.tty_probe,
             record_ftrace: config.record_ftrace,
             strict: config.strict,
@@ -199,10 +202,12 @@ impl Control {
             .is_none_or(|d| d.fits(&self.dispatcher));
         let mut larger = None;
         if !fits {
-            self.ensure(Kind::Dmesg, &mut larger, || Dmesg::start(dispatcher()))?;
+            self.ensure(Kind::Dmesg, &mut larger, || {
+                Dmesg::start(dispatcher(), self.settings.compress)
+            })?;
         } else {
             self.ensure(Kind::Dmesg, &mut frontends.dmesg, || {
-                Dmesg::start(dispatcher())
+                Dmesg::start(dispatcher(), self.settings.compress)
             })?;
         }
         if larger.is_some() {

@@ -405,7 +405,7 @@ impl Dispatcher {
                 match entry.backend.dump(dump) {
                     Ok(()) => {
                         kept = true;
-                        entry.keep(Kind::Dmesg, dump.text.len());
+                        entry.keep(Kind::Dmesg, dump.log.len());
                     }
                     Err(e) => entry.lose(Kind::Dmesg, e, Context::Crash),
                 }

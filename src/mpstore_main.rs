@@ -10,6 +10,8 @@
 
 #[forbid(unsafe_code)]
 mod backend;
+#[forbid(unsafe_code)]
+mod compress;
 #[cfg(CONFIG_CONFIGFS_FS)]
 #[forbid(unsafe_code)]
 mod configfs;

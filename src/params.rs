@@ -8,6 +8,7 @@
 
 use crate::{
     backend::mem::Fault,
+    compress,
     dispatch::BACKENDS_MAX,
     fs::Layout,
     shared::SharedText,
@@ -34,6 +35,7 @@ use kernel::{
     },
 };
 use mpstore_format::{
+    dump::Method,
     ecc::{
         ECC_SIZE_DEFAULT,
         ECC_SIZE_MAX, //
@@ -77,6 +79,8 @@ macro_rules! params_table {
                 "Old form of max_reason, which counts if both are given: 1 panic and oops, 0 panic only";
             kmsg_bytes: uint, 0o400, "10240", None,
                 "Bytes of the kernel log that a dump keeps, in whole records";
+            compress: string, 0o400, "deflate", None,
+                "How dmesg records are compressed: none, deflate as in-tree, or zstd, which in-tree code can't read";
             layout: string, 0o400, "tree", None,
                 "Where mounts that do not say show the records: tree, flat or both";
             update_ms: int, 0o600, "-1", Some($crate::params::set_update_ms),
@@ -244,6 +248,25 @@ fn probe_kind() -> Result<ProbeKind> {
     }
 }
 
+fn compression() -> Result<Option<Method>> {
+    let value = Value::of("compress", &table::compress)?;
+    let (method, lacks) = match value.as_bytes() {
+        b"none" => return Ok(None),
+        b"deflate" => (Method::Deflate, "CONFIG_ZLIB_DEFLATE"),
+        b"zstd" => (Method::Zstd, "CONFIG_ZSTD_COMPRESS"),
+        text => return refuse("compress", text, "give none, deflate or zstd"),
+    };
+    if !compress::supported(method) {
+        pr_err!(
+            "compress={}: this kernel was built without {}; give another one, or none\n",
+            BStr::from_bytes(value.as_bytes()),
+            lacks
+        );
+        return Err(EOPNOTSUPP);
+    }
+    Ok(Some(method))
+}
+
 /// Where a RAM region is.
 pub(crate) enum Place {
     /// At a physical address.
@@ -290,6 +313,8 @@ pub(crate) struct Config {
     pub(crate) kmsg_bytes: usize,
     /// See the parameter.
     pub(crate) layout: Layout,
+    /// See the parameter.
+    pub(crate) compress: Option<Method>,
     /// See the parameter.
     pub(crate) tty_probe: ProbeKind,
     /// See the parameter.
@@ -782,6 +807,7 @@ impl Config {
                 Value::of("kmsg_bytes", &table::kmsg_bytes)?.as_bytes(),
             )?,
             layout: layout("layout", Value::of("layout", &table::layout)?.as_bytes())?,
+            compress: compression()?,
             tty_probe: probe_kind()?,
             record_ftrace: boolean("record_ftrace", &table::record_ftrace)?,
             strict: boolean("strict", &table::strict)?,

@@ -3,6 +3,10 @@
 //! The vocabulary that frontends, backends, dispatcher and filesystem share.
 
 pub(crate) use mpstore_format::{
+    dump::{
+        Log,
+        Parts, //
+    },
     record::Stamp,
     text::Reason, //
 };
@@ -102,8 +106,8 @@ pub(crate) struct Dump<'a> {
     pub(crate) count: u64,
     /// When.
     pub(crate) stamp: Stamp,
-    /// The newest part of the log: whole lines, oldest first.
-    pub(crate) text: &'a [u8],
+    /// The newest part of the log, compressed once for all backends.
+    pub(crate) log: Log<'a>,
     /// How many bytes of text a backend stops after, in whole records.
     pub(crate) limit: usize,
 }
@@ -116,6 +120,14 @@ pub(crate) struct Call {
     pub(crate) parent_ip: u64,
     /// On which CPU.
     pub(crate) cpu: u32,
+}
+
+impl Dump<'_> {
+    /// The records to be kept, newest first, each as large as the backend asks for.
+    /// [`Context::Crash`](crate::backend::Context::Crash).
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        self.log.parts(self.reason, self.count, self.limit)
+    }
 }
 
 /// Names one record of a backend.
@@ -138,6 +150,6 @@ pub(crate) struct RecordInfo {
     pub(crate) size: usize,
     /// When it was made, if the medium tells.
     pub(crate) stamp: Option<Stamp>,
-    /// Whether the content is still compressed.
+    /// Whether the content is still compressed, because it can't be decompressed.
     pub(crate) compressed: bool,
 }

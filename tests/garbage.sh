@@ -6,7 +6,7 @@
 # vm: timeout=150
 # kernels: custom debug
 . /tests/lib.sh
-plan 40
+plan 41
 
 # A region of 64K in zones of 4K: dmesg 0..12 from 0, console at 0xd000, pmsg at
 # 0xe000, tty at 0xf000. Each is a header, "DBGC" START SIZE in little endian,
@@ -86,7 +86,8 @@ zone 0x4000 20 20 /tmp/text                      # text without the header line
 printf '====1700000000.1000000-D\nx' >/tmp/usec
 zone 0x5000 26 26 /tmp/usec                      # a time that is none
 printf '====1700000001.000008-C\n' >/tmp/zone6
-head -c 100 /dev/urandom >/tmp/deflate
+# Random but for the first byte, a type of block that deflate does not have.
+{ printf '\377'; head -c 99 /dev/urandom; } >/tmp/deflate
 cat /tmp/deflate >>/tmp/zone6
 zone 0x6000 124 124 /tmp/zone6                   # compressed, as C ramoops would
 { printf 'XXXX'; le32 10; le32 10; } | put 0x7000 # somebody else's
@@ -103,6 +104,8 @@ check "lies: what is whole is there and nothing else" \
 check "lies: the whole dump is as it was" same /tmp/good dmesg-ramoops-0
 check "lies: its time is that of its header" test "$(stat -c %Y "$PSTORE/ramoops/dmesg-ramoops-0")" = 1700000000
 check "lies: compressed bytes are given as they are" same /tmp/deflate dmesg-ramoops-6.enc.z
+check "lies: the log says why" \
+	log_has "mpstore: ramoops: dmesg record 6 can't be decompressed and is shown as it is: damaged"
 check "lies: pmsg is as it was" same /tmp/pmsg pmsg-ramoops-0
 check "lies: tty is as it was" same /tmp/tty tty-ramoops-0
 for i in 1 2 3 4 5 7; do

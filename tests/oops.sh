@@ -13,7 +13,7 @@ load() {
 	# 20 KiB of text in records of 8 KiB make three parts.
 	load_mpstore mem_address=$REGION_A,$REGION_B mem_size=0x100000 record_size=0x2000 \
 		console_size=0x10000 pmsg_size=0x1000 tty_size=0x1000 ftrace_size=0 \
-		max_reason=2,1 kmsg_bytes=0x5000 tty_names=ttyS2
+		max_reason=2,1 compress=none kmsg_bytes=0x5000 tty_names=ttyS2
 }
 # parts BACKEND TITLE: how many parts a dump has.
 parts() { head -qn 1 "$PSTORE/$1"/dmesg-* 2>/dev/null | grep -c "^$2 Part"; }

@@ -7,7 +7,7 @@
 # vm: timeout=240
 # kernels: custom debug
 . /tests/lib.sh
-plan 83
+plan 84
 PARAMS=/sys/module/mpstore/parameters
 A="mem_address=$REGION_A mem_size=$REGION_A_SIZE"
 AB="mem_address=$REGION_A,$REGION_B mem_size=$REGION_A_SIZE"
@@ -103,6 +103,7 @@ bad "mem_type above its range" EINVAL "mem_type=3: " $AB mem_type=3
 bad "mem_type is no number" EINVAL "mem_type=wc: " $AB mem_type=0,wc
 bad "kmsg_bytes is no number" EINVAL "kmsg_bytes=much: " $AB kmsg_bytes=much
 bad "kmsg_bytes out of range" EINVAL "kmsg_bytes=1G: " $AB kmsg_bytes=1G
+bad "compress is unknown" EINVAL "compress=lz4: give none, deflate or zstd" $AB compress=lz4
 bad "ecc out of range" EINVAL "ecc=128: " $AB ecc=128
 bad "strict is neither Y nor N" EINVAL "strict=perhaps: " $AB strict=perhaps
 bad "tty is neither Y nor N" EINVAL "tty=maybe: " $AB tty=maybe

@@ -2,14 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0
 # The C ramoops of Debian's own kernel reads what mpstore wrote, and mpstore
 # reads what it wrote. It is given the same parameters and mem_size less
-# tty_size, and must leave the tty zone alone.
+# tty_size, and must leave the tty zone alone. Both compress their dumps.
 #
 # Loading either begins new console and pmsg zones, so that only one can read
 # them from a region: mpstore gets a copy, made before anything is loaded.
 #
 # vm: timeout=150 quiet=90 ram=file second=stock
 # kernels: custom
-# cmdline: pstore.compress=none
 . /tests/lib.sh
 plan 27
 TTY_SIZE=0x10000

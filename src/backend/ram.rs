@@ -209,7 +209,8 @@ impl Backend for Ram {
     }
 
     fn records(&self, f: &mut dyn FnMut(&RecordInfo) -> Result) -> Result {
-        self.slots.records(&self.area, &self.layout, f)?;
+        self.slots
+            .records(&self.name, &self.area, &self.layout, f)?;
         for kind in Kind::ALL {
             let size = match (kind, &self.trace) {
                 (Kind::Ftrace, Some(trace)) => trace.size(&self.area)?,

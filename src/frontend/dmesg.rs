@@ -2,12 +2,18 @@
 
 //! dmesg frontend: the kernel log when the kernel oopses, panics or goes down.
 //!
-//! The log is formatted once per dump; backends cut it to their record size. Walking the log is
-//! what a dump costs, not the copies.
+//! The log is formatted once per dump, and compressed once; backends take as much of it as their
+//! records hold. These two are what a dump costs, not the copies.
 
 use crate::{
+    compress::{
+        chunk_size,
+        Packer,
+        TEXT_PER_BYTE, //
+    },
     dispatch::Dispatcher,
     record::{
+        self,
         Dump,
         Reason,
         Stamp, //
@@ -37,17 +43,43 @@ use kernel::{
         Arc, //
     },
 };
+use mpstore_format::dump::Method;
 
 /// Takes the dumps.
 struct Main {
     dispatcher: Arc<Dispatcher>,
     /// Outer: backends take their own locks while it is held.
     lock: RawLock,
-    text: Staging,
+    buffers: Staging<Buffers>,
     /// For the CPU that panics while another, stopped by now, was in the middle of an oops.
-    panic_text: Staging,
+    panic_buffers: Staging<Buffers>,
     /// What `printk.always_kmsg_dump` said for the dump that is being made.
     always: Arc<Always>,
+}
+
+/// Where a dump is made: the text, and its compressed form.
+struct Buffers {
+    text: VVec<u8>,
+    packer: Option<Packer>,
+}
+
+impl Buffers {
+    /// May sleep.
+    fn new(method: Option<Method>, len: usize, chunk: usize) -> Result<Self> {
+        Ok(Self {
+            text: VVec::from_elem(0, len, GFP_KERNEL)?,
+            packer: match method {
+                Some(method) => Some(Packer::new(method, len, chunk)?),
+                None => None,
+            },
+        })
+    }
+
+    fn take(&mut self, log: &mut Log) -> record::Log<'_> {
+        let len = log.fill(&mut self.text);
+        let text = self.text.get(..len).unwrap_or(&[]);
+        record::Log::new(text, self.packer.as_mut().map(|p| p.pack(text)))
+    }
 }
 
 /// Finds out what `printk.always_kmsg_dump` says, which no module can read: a dumper that follows
@@ -62,7 +94,7 @@ impl Dumper for Always {
 }
 
 impl Main {
-    fn take(&self, staging: &Staging, reason: u32, log: &mut Log) {
+    fn take(&self, buffers: &Staging<Buffers>, reason: u32, log: &mut Log) {
         let ns = time::real_ns();
         let stamp = Stamp {
             sec: ns / 1_000_000_000,
@@ -70,19 +102,16 @@ impl Main {
             usec: (ns % 1_000_000_000 / 1000) as u32,
         };
         let always = self.always.0.xchg(false, Relaxed);
-        let taken = staging.fill(
-            |buf| log.fill(buf),
-            |text| {
-                let dump = Dump {
-                    reason: Reason::from_kmsg(reason),
-                    count: self.dispatcher.number_dump(),
-                    stamp,
-                    text,
-                    limit: self.dispatcher.kmsg_bytes(),
-                };
-                self.dispatcher.dump(&dump, always);
-            },
-        );
+        let taken = buffers.with(|buffers| {
+            let dump = Dump {
+                reason: Reason::from_kmsg(reason),
+                count: self.dispatcher.number_dump(),
+                stamp,
+                log: buffers.take(log),
+                limit: self.dispatcher.kmsg_bytes(),
+            };
+            self.dispatcher.dump(&dump, always);
+        });
         if !taken {
             skipped(reason);
         }
@@ -93,9 +122,9 @@ impl Dumper for Main {
     fn dump(&self, reason: u32, log: &mut Log) {
         if context::panicking() {
             // No other CPU comes here any more. If this one does twice, the buffer says so.
-            self.take(&self.panic_text, reason, log);
+            self.take(&self.panic_buffers, reason, log);
         } else if let Some(_guard) = self.lock.lock_crash() {
-            self.take(&self.text, reason, log);
+            self.take(&self.buffers, reason, log);
         } else {
             skipped(reason);
         }
@@ -111,6 +140,10 @@ fn skipped(reason: u32) {
     );
 }
 
+/// A record can hold less text than its size by this much: header lines, and a line that does not
+/// fit any more, which printk keeps below 1 KiB without its prefixes.
+const RECORD_SLACK: usize = 2048;
+
 /// What the backends together ask of the frontend.
 #[derive(Clone, Copy)]
 struct Reach {
@@ -118,19 +151,23 @@ struct Reach {
     max_reason: u32,
     /// Whether one of them follows `printk.always_kmsg_dump`.
     follow: bool,
-    /// Bytes of text that the backend with the largest records may use: whole records, until
-    /// `kmsg_bytes` is passed.
+    /// Bytes of text to take.
     room: usize,
+    /// Bytes of text to compress at a time.
+    chunk: usize,
+    compress: Option<Method>,
 }
 
 impl Reach {
-    fn of(dispatcher: &Dispatcher) -> Self {
+    fn of(dispatcher: &Dispatcher, compress: Option<Method>) -> Self {
+        let (mut capacity, mut smallest) = (0, usize::MAX);
         let mut reach = Self {
             max_reason: 0,
             follow: false,
             room: 0,
+            chunk: 0,
+            compress,
         };
-        let limit = dispatcher.kmsg_bytes();
         for entry in dispatcher.entries() {
             let backend = entry.backend();
             if backend.record_capacity() == 0 {
@@ -145,8 +182,11 @@ impl Reach {
                 max => max,
             };
             reach.max_reason = reach.max_reason.max(max);
-            reach.room = (reach.room).max(backend.record_capacity().saturating_add(limit));
+            capacity = capacity.max(backend.record_capacity());
+            smallest = smallest.min(backend.record_capacity());
         }
+        reach.room = text_room(capacity, smallest, dispatcher.kmsg_bytes(), compress);
+        reach.chunk = chunk_size(smallest);
         reach
     }
 
@@ -154,6 +194,27 @@ impl Reach {
         self.max_reason >= other.max_reason
             && self.follow >= other.follow
             && self.room >= other.room
+            && self.chunk <= other.chunk
+    }
+}
+
+/// How much of the log to take: what the largest record may hold and, if the smallest can hold less
+/// than `kmsg_bytes`, as much more, since that counts whole records. What no backend keeps would
+/// only cost time.
+fn text_room(
+    capacity: usize,
+    smallest: usize,
+    kmsg_bytes: usize,
+    compress: Option<Method>,
+) -> usize {
+    let record = match compress {
+        Some(_) => capacity.saturating_mul(TEXT_PER_BYTE),
+        None => capacity,
+    };
+    if smallest >= kmsg_bytes.saturating_add(RECORD_SLACK) {
+        record
+    } else {
+        record.saturating_add(kmsg_bytes)
     }
 }
 
@@ -168,14 +229,15 @@ pub(crate) struct Dmesg {
 
 impl Dmesg {
     /// Registers for the reasons that the backends want. May sleep.
-    pub(crate) fn start(dispatcher: Arc<Dispatcher>) -> Result<Self> {
-        let reach = Reach::of(&dispatcher);
+    pub(crate) fn start(dispatcher: Arc<Dispatcher>, compress: Option<Method>) -> Result<Self> {
+        let reach = Reach::of(&dispatcher, compress);
+        let buffers = || Buffers::new(compress, reach.room, reach.chunk).map(Staging::new);
         let always = Arc::new(Always(Atomic::new(false)), GFP_KERNEL)?;
         let main = Arc::new(
             Main {
                 lock: RawLock::new(Level::Outer)?,
-                text: Staging::new(reach.room)?,
-                panic_text: Staging::new(reach.room)?,
+                buffers: buffers()?,
+                panic_buffers: buffers()?,
                 always: always.clone(),
                 dispatcher,
             },
@@ -194,6 +256,12 @@ impl Dmesg {
 
     /// Whether its buffers and reasons are enough for the backends that there are now.
     pub(crate) fn fits(&self, dispatcher: &Dispatcher) -> bool {
-        self.reach.covers(&Reach::of(dispatcher))
+        self.reach
+            .covers(&Reach::of(dispatcher, self.reach.compress))
+    }
+
+    /// One that fits, with the same settings. May sleep.
+    pub(crate) fn again(&self, dispatcher: Arc<Dispatcher>) -> Result<Self> {
+        Self::start(dispatcher, self.reach.compress)
     }
 }

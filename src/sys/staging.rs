@@ -1,53 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A buffer made at load and lent out on a crash path, to one user at a time.
+//! Something made at load and lent out on a crash path, to one user at a time.
 
 use core::cell::UnsafeCell;
-use kernel::{
-    prelude::*,
-    sync::atomic::{
-        Atomic,
-        Full,
-        Release, //
-    },
+use kernel::sync::atomic::{
+    Atomic,
+    Full,
+    Release, //
 };
 
-/// The buffer.
+/// The thing, buffers as a rule.
 ///
 /// # Invariants
 ///
-/// `bytes` is only touched by who set `busy`.
-pub(crate) struct Staging {
-    bytes: UnsafeCell<VVec<u8>>,
+/// `inner` is only touched by who set `busy`.
+pub(crate) struct Staging<T> {
+    inner: UnsafeCell<T>,
     busy: Atomic<bool>,
 }
 
-// SAFETY: By the type invariant, access is exclusive.
-unsafe impl Sync for Staging {}
+// SAFETY: By the type invariant, access is exclusive, so sharing it hands it from one user to the
+// next and nothing more.
+unsafe impl<T: Send> Sync for Staging<T> {}
 
-impl Staging {
-    /// Allocates `size` bytes. May sleep.
-    pub(crate) fn new(size: usize) -> Result<Self> {
-        Ok(Self {
-            bytes: UnsafeCell::new(VVec::from_elem(0, size, GFP_KERNEL)?),
+impl<T> Staging<T> {
+    /// Takes it over.
+    pub(crate) fn new(inner: T) -> Self {
+        Self {
+            inner: UnsafeCell::new(inner),
             busy: Atomic::new(false),
-        })
+        }
     }
 
-    /// Lets `fill` write to the buffer and `then` read as many bytes as it said. Any context; does
-    /// nothing and answers `false` if the buffer is in use, which a nested crash can bring about.
-    pub(crate) fn fill(
-        &self,
-        fill: impl FnOnce(&mut [u8]) -> usize,
-        then: impl FnOnce(&[u8]),
-    ) -> bool {
+    /// Lets `f` use it. Any context; does nothing and answers `false` if it is in use, which a
+    /// nested crash can bring about.
+    pub(crate) fn with(&self, f: impl FnOnce(&mut T)) -> bool {
         if self.busy.xchg(true, Full) {
             return false;
         }
         // SAFETY: `busy` was not set and is now, so by the type invariant access is exclusive.
-        let bytes = unsafe { &mut *self.bytes.get() };
-        let len = fill(bytes.as_mut_slice());
-        then(bytes.get(..len).unwrap_or(&[]));
+        f(unsafe { &mut *self.inner.get() });
         self.busy.store(false, Release);
         true
     }

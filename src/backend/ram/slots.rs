@@ -11,6 +11,7 @@ use super::area::{
     Area, //
 };
 use crate::{
+    compress::Unpacker,
     record::{
         Dump,
         Kind,
@@ -33,6 +34,7 @@ use kernel::{
     },
 };
 use mpstore_format::{
+    dump::EXPANSION_MAX,
     layout::RamLayout,
     ram::{
         Garbage,
@@ -41,11 +43,6 @@ use mpstore_format::{
     record::{
         DmesgHeader,
         DMESG_HEADER_MAX, //
-    },
-    text::{
-        head_line,
-        split_newest,
-        HEAD_LINE_MAX, //
     },
 };
 
@@ -64,9 +61,18 @@ enum Slot {
     Unknown,
 }
 
+/// A record as it is shown.
+struct Text {
+    bytes: VVec<u8>,
+    /// Why it is not decompressed.
+    damage: Option<&'static str>,
+}
+
 pub(super) struct Slots {
     /// A bit for each zone that holds a record.
     used: VVec<Atomic<u64>>,
+    /// A bit for each zone whose record can't be decompressed, once that was said.
+    told: VVec<Atomic<u64>>,
     count: usize,
     /// Where the next dump goes if no zone is empty: behind the newest.
     next: Atomic<usize>,
@@ -91,12 +97,16 @@ impl Slots {
     /// Looks at all zones and changes nothing. May sleep.
     pub(super) fn new(area: &Area, layout: &RamLayout) -> Result<Self> {
         let count = layout.dmesg_count();
-        let mut used = VVec::with_capacity(count.div_ceil(64), GFP_KERNEL)?;
-        for _ in 0..count.div_ceil(64) {
-            used.push(Atomic::new(0), GFP_KERNEL)?;
-        }
+        let bits = || -> Result<_> {
+            let mut bits = VVec::with_capacity(count.div_ceil(64), GFP_KERNEL)?;
+            for _ in 0..count.div_ceil(64) {
+                bits.push(Atomic::new(0), GFP_KERNEL)?;
+            }
+            Ok(bits)
+        };
         let mut this = Self {
-            used,
+            used: bits()?,
+            told: bits()?,
             count,
             next: Atomic::new(0),
             lock: RawLock::new(Level::Inner)?,
@@ -161,6 +171,9 @@ impl Slots {
             let old = word.load(Relaxed);
             word.store(if used { old | bit } else { old & !bit }, Relaxed);
         }
+        if let Some(word) = self.told.get(index / 64) {
+            word.store(word.load(Relaxed) & !(1u64 << (index % 64)), Relaxed);
+        }
     }
 
     /// The zone for the next record: the first empty one from `next` on, else `next` itself.
@@ -199,59 +212,53 @@ impl Slots {
     /// Keeps a dump. Crash context.
     pub(super) fn dump(&self, area: &Area, layout: &RamLayout, dump: &Dump<'_>) -> Result {
         let _guard = self.lock.lock_crash().ok_or(EBUSY)?;
-        let mut header = [0; DMESG_HEADER_MAX];
-        let header_len = DmesgHeader {
-            stamp: dump.stamp,
-            compressed: false,
-        }
-        .encode(&mut header);
-        let header = header.get(..header_len).unwrap_or(&[]);
-        let (mut rest, mut stored) = (dump.text, 0);
-        for part in 1u32.. {
-            if rest.is_empty() || (part > 1 && stored >= dump.limit) {
-                break;
+        let line = |compressed, out: &mut [u8; DMESG_HEADER_MAX]| {
+            DmesgHeader {
+                stamp: dump.stamp,
+                compressed,
             }
+            .encode(out)
+        };
+        let mut header = [0; DMESG_HEADER_MAX];
+        let header_len = line(false, &mut header);
+        let mut parts = dump.parts();
+        while parts.more() {
+            let first = parts.number() == 1;
             let Some((index, zone)) = self
-                .pick(part == 1)
+                .pick(first)
                 .and_then(|index| Some((index, layout.dmesg(index)?)))
             else {
                 // Only part 1 is owed a place.
-                return if part > 1 { Ok(()) } else { Err(ENOSPC) };
+                return if first { Err(ENOSPC) } else { Ok(()) };
             };
-            let mut title = [0; HEAD_LINE_MAX];
-            let title_len = head_line(&mut title, dump.reason, dump.count, part);
-            let title = title.get(..title_len).unwrap_or(&[]);
-            let room = area
-                .capacity(zone)
-                .saturating_sub(header.len() + title.len());
-            let (older, text) = split_newest(rest, room);
-            if text.is_empty() {
+            let Some(part) = parts.next(area.capacity(zone).saturating_sub(header_len)) else {
                 break;
-            }
+            };
+            // As long as before.
+            line(part.method().is_some(), &mut header);
             // The zone reads as empty until all of it is there.
             let mut ring = Ring::empty(area.capacity(zone));
             area.write_header(zone, &ring);
-            for bytes in [header, title, text] {
-                area.append(zone, &mut ring, bytes);
-            }
+            area.append(zone, &mut ring, header.get(..header_len).unwrap_or(&[]));
+            part.write(&mut |bytes| area.append(zone, &mut ring, bytes));
             context::write_barrier();
             area.write_header(zone, &ring);
             self.mark(index, true);
             self.next.store((index + 1) % self.count.max(1), Relaxed);
-            stored += title.len() + text.len();
-            rest = older;
         }
         context::write_barrier();
         Ok(())
     }
 
-    /// Calls `f` for every record.
+    /// Calls `f` for every record of the backend `name`. May sleep.
     pub(super) fn records(
         &self,
+        name: &CStr,
         area: &Area,
         layout: &RamLayout,
         f: &mut dyn FnMut(&RecordInfo) -> Result,
     ) -> Result {
+        let mut unpacker = Unpacker::default();
         for index in 0..self.count {
             if let Slot::Record { header, skip, size } = self.look(area, layout, index) {
                 let id = RecordId {
@@ -259,20 +266,48 @@ impl Slots {
                     id: index as u64,
                     cookie: cookie(header.stamp),
                 };
-                f(&RecordInfo {
+                let mut info = RecordInfo {
                     id,
-                    size: if area.has_ecc() {
-                        // The notice at its end tells what was corrected.
-                        self.read(area, layout, &id)?.len()
-                    } else {
-                        size - skip
-                    },
+                    size: size.saturating_sub(skip),
                     stamp: Some(header.stamp),
-                    compressed: header.compressed,
-                })?;
+                    compressed: false,
+                };
+                // The size of a compressed record is that of its text, and with parity a notice at
+                // the end tells what was corrected.
+                if header.compressed || area.has_ecc() {
+                    let text = match self.fetch(area, layout, &id, &mut unpacker) {
+                        Ok(text) => text,
+                        // Replaced just now.
+                        Err(e) if e == ESTALE => continue,
+                        Err(e) => return Err(e),
+                    };
+                    info.size = text.bytes.len();
+                    info.compressed = text.damage.is_some();
+                    if let Some(why) = text.damage {
+                        self.complain(name, index, why);
+                    }
+                }
+                f(&info)?;
             }
         }
         Ok(())
+    }
+
+    /// Says, once for each record, why it is shown as it is.
+    fn complain(&self, name: &CStr, index: usize, why: &str) {
+        let bit = 1u64 << (index % 64);
+        if let Some(word) = self.told.get(index / 64) {
+            let old = word.load(Relaxed);
+            word.store(old | bit, Relaxed);
+            if old & bit == 0 {
+                pr_warn!(
+                    "{}: dmesg record {} can't be decompressed and is shown as it is: {}\n",
+                    name,
+                    index,
+                    why
+                );
+            }
+        }
     }
 
     /// Whether zone `id` still holds the record that is meant. The lock is held.
@@ -286,6 +321,18 @@ impl Slots {
 
     /// Content of a record. May sleep.
     pub(super) fn read(&self, area: &Area, layout: &RamLayout, id: &RecordId) -> Result<VVec<u8>> {
+        Ok(self
+            .fetch(area, layout, id, &mut Unpacker::default())?
+            .bytes)
+    }
+
+    fn fetch(
+        &self,
+        area: &Area,
+        layout: &RamLayout,
+        id: &RecordId,
+        unpacker: &mut Unpacker,
+    ) -> Result<Text> {
         let zone = layout.dmesg(usize::try_from(id.id)?).ok_or(ESTALE)?;
         let mut raw = VVec::from_elem(0, zone.len, GFP_KERNEL)?;
         {
@@ -294,13 +341,24 @@ impl Slots {
             area.copy_raw(zone, &mut raw);
         }
         let content = area.content(raw)?;
-        let (_, skip) = DmesgHeader::parse(&content.bytes).ok_or(ESTALE)?;
-        let mut text = VVec::new();
-        text.extend_from_slice(content.bytes.get(skip..).unwrap_or(&[]), GFP_KERNEL)?;
+        let (header, skip) = DmesgHeader::parse(&content.bytes).ok_or(ESTALE)?;
+        let stored = content.bytes.get(skip..).unwrap_or(&[]);
+        let (plain, damage) = if header.compressed {
+            // The in-tree reader's limit; no writer should have put in more.
+            let limit = area.capacity(zone).saturating_mul(EXPANSION_MAX);
+            match unpacker.unpack(stored, limit)? {
+                Ok(text) => (text, None),
+                Err(why) => (stored, Some(why)),
+            }
+        } else {
+            (stored, None)
+        };
+        let mut bytes = VVec::new();
+        bytes.extend_from_slice(plain, GFP_KERNEL)?;
         if let Some(notice) = area.notice(content.repair)? {
-            text.extend_from_slice(notice.to_bytes(), GFP_KERNEL)?;
+            bytes.extend_from_slice(notice.to_bytes(), GFP_KERNEL)?;
         }
-        Ok(text)
+        Ok(Text { bytes, damage })
     }
 
     /// Erases a record.
