@@ -68,9 +68,12 @@ vm: modules guest ## a shell in a virtual machine with mpstore loaded
 guest: kernel
 	@$(call kbuild,$(TOP)/tests/guest/oops,oops-$(KERNEL),-s)
 	@$(call kbuild,$(TOP)/tests/guest/pdev,pdev-$(KERNEL),-s)
+	@# With --target the flags are not for the macros, which are no programs.
 	@RUSTFLAGS='-C target-feature=+crt-static' CARGO_TARGET_DIR=$(OUT)/cargo-guest \
-		$(ENTER) cargo build --quiet --release --manifest-path tests/guest/Cargo.toml
-	@mkdir -p $(OUT)/guest && cp $(OUT)/cargo-guest/release/ttytool $(OUT)/guest/
+		$(ENTER) cargo build --quiet --release --target x86_64-unknown-linux-gnu \
+		--manifest-path tests/guest/Cargo.toml
+	@mkdir -p $(OUT)/guest && cd $(OUT)/cargo-guest/x86_64-unknown-linux-gnu/release && \
+		cp ttytool regiontool $(OUT)/guest/
 
 clippy: clippy-module ## clippy, for the module and for the host side
 	@CARGO_TARGET_DIR=$(OUT)/cargo $(ENTER) cargo clippy --all-targets -- -D warnings
