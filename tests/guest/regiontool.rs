@@ -8,7 +8,10 @@
 mod regions;
 
 use mpstore_format::{
-    ecc::repair_zone,
+    ecc::{
+        repair_zone,
+        EccGeometry, //
+    },
     layout::{
         RamLayout,
         ZoneKind, //
@@ -27,7 +30,7 @@ use regions::{
 };
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::process::ExitCode;
@@ -43,6 +46,8 @@ usage: regiontool COMMAND
       compares the files in DIRECTORY with what the region holds, and the memory
       around it with what `put` left there. With --inflate the module is one that
       decompresses records
+  inflate
+      a raw deflate stream from standard input, as text; what follows it is left out
   empty DIRECTORY
       removes all files there; complains if that leaves something";
 
@@ -66,6 +71,7 @@ fn main() -> ExitCode {
         ["put", seed, number, at] => put(seed, number, at),
         ["check", seed, number, at, dir] => check(seed, number, at, dir, false),
         ["check", seed, number, at, dir, "--inflate"] => check(seed, number, at, dir, true),
+        ["inflate"] => inflate(),
         ["empty", dir] => empty(dir),
         _ => {
             eprintln!("{USAGE}");
@@ -149,7 +155,7 @@ struct Shown {
 
 /// What may be shown of one record: one way, or one of two where a compressed record is damaged
 /// and two decompressors need not agree whether what is left of it is a stream.
-fn shown(record: &Record, ecc: usize, inflate: bool, intact: bool) -> Vec<Shown> {
+fn shown(record: &Record, ecc: usize, capacity: usize, inflate: bool, intact: bool) -> Vec<Shown> {
     let compressed = record.header.is_some_and(|header| header.compressed);
     let name = format!("{}-ramoops-{}", record.kind.as_str(), record.index);
     let time = record
@@ -166,7 +172,9 @@ fn shown(record: &Record, ecc: usize, inflate: bool, intact: bool) -> Vec<Shown>
         return vec![shown(name, record.payload())];
     }
     let raw = shown(format!("{name}.enc.z"), record.payload());
-    let text = miniz_oxide::inflate::decompress_to_vec_with_limit(record.payload(), 1 << 20);
+    // As much as the in-tree reader would take.
+    let limit = 3 * capacity;
+    let text = miniz_oxide::inflate::decompress_to_vec_with_limit(record.payload(), limit);
     match text {
         _ if !inflate => vec![raw],
         Ok(text) if intact => vec![shown(name, &text)],
@@ -192,6 +200,7 @@ fn check(seed: &str, number: &str, at: &str, dir: &str, inflate: bool) -> Result
     }
 
     let ecc = case.read_as.ecc_size;
+    let layout = RamLayout::new(&case.read_as).map_err(|e| e.to_string())?;
     let records = records(&case.bytes, &case.read_as, &machine);
     let survivors = case.survivors();
     let mut names: BTreeSet<String> = fs::read_dir(dir)?
@@ -201,7 +210,12 @@ fn check(seed: &str, number: &str, at: &str, dir: &str, inflate: bool) -> Result
         let intact = survivors
             .iter()
             .any(|(kind, index, ..)| (*kind, *index) == (record.kind, record.index));
-        let ways = shown(record, ecc, inflate, intact);
+        let zone = layout
+            .zones()
+            .find(|(kind, index, _)| (*kind, *index) == (record.kind, record.index))
+            .map_or(0, |(_, _, zone)| zone.len);
+        let capacity = EccGeometry::new(zone, ecc).map_or(0, |geometry| geometry.capacity());
+        let ways = shown(record, ecc, capacity, inflate, intact);
         let way = ways.iter().find(|way| names.contains(&way.name));
         let Some(way) = way else {
             return Err(format!("no {}, only {names:?}", ways[0].name).into());
@@ -220,7 +234,6 @@ fn check(seed: &str, number: &str, at: &str, dir: &str, inflate: bool) -> Result
 
     // Dumps stay on the medium as they are, damage included; zones with anything else are empty.
     let now = read(at, case.bytes.len())?;
-    let layout = RamLayout::new(&case.read_as).map_err(|e| e.to_string())?;
     for (_, index, zone) in layout.zones().filter(|(kind, ..)| *kind == ZoneKind::Dmesg) {
         let is_record = |r: &Record| (r.kind, r.index) == (ZoneKind::Dmesg, index);
         let (before, after) = (zone.of(&case.bytes), zone.of(&now));
@@ -273,6 +286,14 @@ fn compare(path: &Path, want: &Shown) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+fn inflate() -> Result<()> {
+    let mut stream = Vec::new();
+    io::stdin().read_to_end(&mut stream)?;
+    let text = miniz_oxide::inflate::decompress_to_vec_with_limit(&stream, LONGEST as usize)
+        .map_err(|e| format!("{:?}", e.status))?;
+    Ok(io::stdout().write_all(&text)?)
 }
 
 fn empty(dir: &str) -> Result<()> {
