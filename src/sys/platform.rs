@@ -199,9 +199,10 @@ unsafe fn describe(pdev: *mut platform_device) -> Result<RamoopsData> {
             }
         }
     };
-    // SAFETY: As above.
-    let has =
-        |name: &CStr| unsafe { kernel::bindings::device_property_present(dev, name.as_char_ptr()) };
+    let has = |name: &CStr| {
+        // SAFETY: As above.
+        unsafe { kernel::bindings::device_property_present(dev, name.as_char_ptr()) }
+    };
     // The deprecated properties count where the newer ones are missing.
     let mut data = RamoopsData {
         mem_address: res.start,
