@@ -7,7 +7,10 @@
 //!
 //! C header: [`include/linux/spinlock.h`](srctree/include/linux/spinlock.h)
 
-use super::context;
+use super::{
+    context,
+    time, //
+};
 use kernel::{
     prelude::*,
     sync::atomic::{
@@ -21,10 +24,21 @@ use kernel::{
 };
 use mpstore_bindings as bindings;
 
-/// How often a crash path tries a lock before it goes on without.
+/// How often a crash path tries a lock at least.
 ///
-/// A holder runs with interrupts off and only copies memory, so a free CPU lets go long before.
+/// On the CPU that panics it is also the most: the others are stopped by then, as a rule, so that a
+/// lock which is taken stays so.
 const TRIES: u32 = 1 << 16;
+
+/// For how many nanoseconds another CPU tries at least, which has to give up the record if it
+/// fails.
+///
+/// A holder runs with interrupts off and only copies memory and its parity, which is a matter of
+/// milliseconds even for a dump to many backends; more only if a hypervisor lets it wait.
+const WAIT_NS: u64 = 500_000_000;
+
+/// How often that CPU tries at most, should the clock stand still.
+const TRIES_MAX: u32 = 1 << 24;
 
 /// Which of two nested locks this is; lockdep keeps them apart.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,13 +94,20 @@ impl RawLock {
 
     /// Takes the lock without ever waiting for long. Any context, NMI included.
     ///
-    /// Gives up after a bounded number of tries. On the CPU that panics it then goes on without
-    /// the lock: its holder is stopped, or is this CPU itself. Elsewhere the answer is [`None`].
+    /// Gives up after a bounded number of tries, or of milliseconds. On the CPU that panics it then
+    /// goes on without the lock: its holder is stopped, or is this CPU itself. Elsewhere the answer is
+    /// [`None`].
     pub(crate) fn lock_crash(&self) -> Option<Guard<'_>> {
         // In NMI the holder may be the very context that was interrupted.
         let once = context::in_nmi() || self.broken.load(Relaxed);
-        let tries = if once { 1 } else { TRIES };
-        for _ in 0..tries {
+        let (tries, start) = if once {
+            (1, None)
+        } else if context::panicking() {
+            (TRIES, None)
+        } else {
+            (TRIES_MAX, Some(time::log_ns()))
+        };
+        for n in 0..tries {
             let mut flags = 0;
             // SAFETY: By the type invariant the lock is initialised; `flags` is valid for writes.
             let got = unsafe {
@@ -97,6 +118,10 @@ impl RawLock {
                     held: Some((self, flags)),
                     _not_send: NotThreadSafe,
                 });
+            }
+            let over = |start| time::log_ns().saturating_sub(start) > WAIT_NS;
+            if n >= TRIES && start.is_some_and(over) {
+                break;
             }
             // SAFETY: No preconditions.
             unsafe { bindings::mpstore_cpu_relax() };
