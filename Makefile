@@ -68,6 +68,7 @@ vm: modules guest ## a shell in a virtual machine with mpstore loaded
 guest: kernel
 	@$(call kbuild,$(TOP)/tests/guest/oops,oops-$(KERNEL),-s)
 	@$(call kbuild,$(TOP)/tests/guest/pdev,pdev-$(KERNEL),-s)
+	@$(call kbuild,$(TOP)/tests/guest/crash,crash-$(KERNEL),-s)
 	@# With --target the flags are not for the macros, which are no programs.
 	@RUSTFLAGS='-C target-feature=+crt-static' CARGO_TARGET_DIR=$(OUT)/cargo-guest \
 		$(ENTER) cargo build --quiet --release --target x86_64-unknown-linux-gnu \
