@@ -274,14 +274,16 @@ pub struct Merge<'a, 'b> {
 impl<'a, 'b> Merge<'a, 'b> {
     /// Merges `runs`, in whatever order they are.
     pub fn new(runs: &'b mut [Run<'a>]) -> Self {
-        // An ordered slice is a heap.
-        runs.sort_unstable_by_key(Run::key);
-        Self { runs }
+        let mut this = Self { runs };
+        // Not by `sort`, which may panic.
+        for at in (0..this.runs.len() / 2).rev() {
+            this.sink(at);
+        }
+        this
     }
 
-    /// Lets the run in front sink to its place.
-    fn sink(&mut self) {
-        let mut at: usize = 0;
+    /// Lets the run at `at` sink to its place.
+    fn sink(&mut self, mut at: usize) {
         loop {
             let left = at.saturating_mul(2).saturating_add(1);
             let right = left.saturating_add(1);
@@ -310,7 +312,7 @@ impl Iterator for Merge<'_, '_> {
         let run = self.runs.first_mut()?;
         let index = run.index;
         let record = run.take()?;
-        self.sink();
+        self.sink(0);
         Some((index, record))
     }
 }
