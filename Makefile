@@ -64,17 +64,16 @@ vmtest: modules guest ## only the tests in virtual machines
 vm: modules guest ## a shell in a virtual machine with mpstore loaded
 	@$(ENTER) qemu/vm shell --kernel $(KERNEL)
 
-# What the guest gets beside the module.
+# What the guest gets beside the module. With the target named, the flags are not
+# for macros that run while compiling: these can't be static.
+GUEST := x86_64-unknown-linux-gnu
 guest: kernel
 	@$(call kbuild,$(TOP)/tests/guest/oops,oops-$(KERNEL),-s)
 	@$(call kbuild,$(TOP)/tests/guest/pdev,pdev-$(KERNEL),-s)
 	@$(call kbuild,$(TOP)/tests/guest/crash,crash-$(KERNEL),-s)
-	@# With --target the flags are not for the macros, which are no programs.
 	@RUSTFLAGS='-C target-feature=+crt-static' CARGO_TARGET_DIR=$(OUT)/cargo-guest \
-		$(ENTER) cargo build --quiet --release --target x86_64-unknown-linux-gnu \
-		--manifest-path tests/guest/Cargo.toml
-	@mkdir -p $(OUT)/guest && cd $(OUT)/cargo-guest/x86_64-unknown-linux-gnu/release && \
-		cp ttytool regiontool $(OUT)/guest/
+		$(ENTER) cargo build --quiet --release --target $(GUEST) --manifest-path tests/guest/Cargo.toml
+	@mkdir -p $(OUT)/guest && cd $(OUT)/cargo-guest/$(GUEST)/release && cp ttytool regiontool bench $(OUT)/guest/
 
 clippy: clippy-module ## clippy, for the module and for the host side
 	@CARGO_TARGET_DIR=$(OUT)/cargo $(ENTER) cargo clippy --all-targets -- -D warnings
