@@ -16,7 +16,7 @@ $(error KERNEL is custom, debug or stock, not '$(KERNEL)')
 endif
 
 .DEFAULT_GOAL := modules
-.PHONY: help modules demo test vm vmtest clean clippy clippy-module fmt fmt-check buildroot kernel guest
+.PHONY: help modules demo test vm vmtest bench clean clippy clippy-module fmt fmt-check buildroot kernel guest
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -60,6 +60,10 @@ test: buildroot ## everything: lints, host tests, module, tests in virtual machi
 vmtest: modules guest ## only the tests in virtual machines
 	@for k in `$(ENTER) qemu/vm needs --kernel $(KERNEL) $(T)`; do qemu/kernel/build $$k >/dev/null; done
 	@$(ENTER) qemu/vm test --kernel $(KERNEL) $(T)
+
+bench: ## measure against the in-tree pstore, in instructions: Documentation/performance.md
+	@$(MAKE) --no-print-directory -s modules guest KERNEL=custom
+	@$(ENTER) qemu/bench $(if $(T),--only '$(T)')
 
 vm: modules guest ## a shell in a virtual machine with mpstore loaded
 	@$(ENTER) qemu/vm shell --kernel $(KERNEL)

@@ -121,6 +121,11 @@ threads)
 	[ "$SIDE" = none ] || bench threads pmsg /dev/pmsg0 80 2000 4
 	bench threads kmsg /dev/kmsg 80 500 4
 	bench threads tty /dev/tty1 80 500 4 ;;
+profile)
+	# For ever: qemu/bench looks at where it is.
+	load $REGION $SIZE $ZONES ${TTY+tty_size=$TTY}
+	awk '{ print "@module", $1, $6 }' /proc/modules
+	bench write profile $FILE $BYTES 1000000000 ;;
 *)	echo "no such bench: $BENCH" ;;
 esac
 finish
