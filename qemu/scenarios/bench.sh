@@ -62,7 +62,8 @@ write)
 tty)
 	# A screen without hardware: nothing happens later, when the line is sent.
 	bench write tty-none /dev/tty1 80 200
-	load $REGION $SIZE $ZONES tty_size=0x10000 tty=N
+	# Else the lines of the log are printed by whoever writes to a screen.
+	load $REGION $SIZE $ZONES tty_size=0x10000 tty=N console_size=0
 	bench write tty-off /dev/tty1 80 200
 	echo Y >/sys/module/mpstore/parameters/tty
 	bench write tty-on /dev/tty1 80 200
@@ -123,7 +124,7 @@ threads)
 	bench threads tty /dev/tty1 80 500 4 ;;
 profile)
 	# For ever: qemu/bench looks at where it is.
-	load $REGION $SIZE $ZONES ${TTY+tty_size=$TTY}
+	load $REGION $SIZE $ZONES ${TTY+tty_size=$TTY console_size=0}
 	awk '{ print "@module", $1, $6 }' /proc/modules
 	bench write profile $FILE $BYTES 1000000000 ;;
 *)	echo "no such bench: $BENCH" ;;

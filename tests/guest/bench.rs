@@ -232,8 +232,15 @@ fn mount_and_read(case: &str, folder: &str, kind: &str) -> Result<()> {
     let mut buffer = vec![0; 1 << 20];
     let (mut count, mut bytes, mut packed) = (0, 0, 0);
     for _ in 0..REPETITIONS {
-        let (ticks, ()) =
-            cost(|| Ok(mount(Some(kind), folder, Some(kind), MsFlags::empty(), None::<&str>)?))?;
+        let (ticks, ()) = cost(|| {
+            Ok(mount(
+                Some(kind),
+                folder,
+                Some(kind),
+                MsFlags::empty(),
+                None::<&str>,
+            )?)
+        })?;
         mounts.push(ticks as f64);
         let paths = files(folder)?;
         (count, bytes) = (paths.len(), 0);
@@ -291,7 +298,13 @@ fn oops(case: &str) -> Result<()> {
 
 /// Text as a kernel log has it: much of it the same, no two lines alike.
 fn log_line(i: usize) -> String {
-    let devices = ["pci 0000:00:1f.2", "usb 1-1.4", "nvme nvme0", "ata3.00", "eth0"];
+    let devices = [
+        "pci 0000:00:1f.2",
+        "usb 1-1.4",
+        "nvme nvme0",
+        "ata3.00",
+        "eth0",
+    ];
     let words = [
         "reg 0x10: [mem 0xfebd1000-0xfebd1fff]",
         "new high-speed device number",
@@ -358,7 +371,13 @@ fn image(address: &str, size: &str, record: &str, count: &str, compress: &str) -
             let lines = if compressed { room * 17 / 10 } else { room } / 80;
             for i in 0..lines {
                 let i = index * 97 + i;
-                let _ = writeln!(text, "<6>[{:5}.{:06}] {}", i / 7, i * 31 % 1_000_000, log_line(i));
+                let _ = writeln!(
+                    text,
+                    "<6>[{:5}.{:06}] {}",
+                    i / 7,
+                    i * 31 % 1_000_000,
+                    log_line(i)
+                );
             }
             if compressed {
                 data.extend(compress_to_vec(text.as_bytes(), 6));
