@@ -127,6 +127,10 @@ profile)
 	load $REGION $SIZE $ZONES ${TTY+tty_size=$TTY console_size=0}
 	awk '{ print "@module", $1, $6 }' /proc/modules
 	bench write profile $FILE $BYTES 1000000000 ;;
+profile-load)
+	m=$(modules $REGION $SIZE $ZONES $PARAMS)
+	echo "@module none 0x0"
+	while :; do bench insmod $m; rmmod mpstore; done ;;
 *)	echo "no such bench: $BENCH" ;;
 esac
 finish
