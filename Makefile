@@ -63,7 +63,7 @@ vmtest: modules guest ## only the tests in virtual machines
 
 bench: ## measure against the in-tree pstore, in instructions: Documentation/performance.md
 	@$(MAKE) --no-print-directory -s modules guest KERNEL=custom
-	@$(ENTER) qemu/bench $(if $(T),--only '$(T)')
+	@$(ENTER) qemu/bench --jobs $(JOBS) $(if $(T),--only '$(T)')
 
 vm: modules guest ## a shell in a virtual machine with mpstore loaded
 	@$(ENTER) qemu/vm shell --kernel $(KERNEL)
