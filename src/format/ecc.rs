@@ -418,6 +418,7 @@ pub struct EccGeometry {
 impl EccGeometry {
     /// Divides a zone of `zone_len` bytes, header included. With an `ecc_size` of zero there is no
     /// parity.
+    #[inline]
     pub fn new(zone_len: usize, ecc_size: usize) -> Result<Self> {
         if ecc_size > ECC_SIZE_MAX {
             return Err(Error::EccSize { ecc_size });
@@ -460,6 +461,7 @@ impl EccGeometry {
     }
 
     /// The block `index`.
+    #[inline]
     pub fn block(&self, index: usize) -> Option<Block> {
         if index >= self.blocks {
             return None;
@@ -480,6 +482,7 @@ impl EccGeometry {
     }
 
     /// Where the parity of the header is, behind that of the blocks. `None` without parity.
+    #[inline]
     pub fn header_parity(&self) -> Option<Span> {
         (self.ecc_size != 0).then_some(Span {
             at: self
@@ -490,6 +493,7 @@ impl EccGeometry {
     }
 
     /// The numbers of the blocks that `span` touches: those to encode anew after writing there.
+    #[inline]
     pub fn touched(&self, span: Span) -> Range<usize> {
         if self.ecc_size == 0 || span.len == 0 {
             return 0..0;

@@ -66,6 +66,7 @@ const _: () = {
 
 impl Header {
     /// The header as it lies on the medium.
+    #[inline]
     pub fn to_bytes(self) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         for (to, from) in bytes.iter_mut().zip(self.as_bytes()) {
@@ -75,6 +76,7 @@ impl Header {
     }
 
     /// Reads what lies on the medium. Any twelve bytes are a header; [`Ring::check`] judges it.
+    #[inline]
     pub fn from_bytes(bytes: [u8; HEADER_BYTES]) -> Self {
         zerocopy::transmute!(bytes)
     }
@@ -159,6 +161,7 @@ impl Ring {
     ///
     /// `start == capacity` passes that test. It stands for a full ring about to wrap and comes out
     /// as `start == 0`, which reads the same.
+    #[inline]
     pub fn check(header: Header, sig: u32, capacity: usize) -> core::result::Result<Self, Garbage> {
         if header.sig != sig {
             return Err(Garbage::Signature(header.sig));
@@ -182,6 +185,7 @@ impl Ring {
     }
 
     /// The header for the medium.
+    #[inline]
     pub fn header(&self, sig: u32) -> Header {
         // By the type invariants neither conversion fails.
         Header {
@@ -213,6 +217,7 @@ impl Ring {
 
     /// Makes room for `len` bytes at the end, over the oldest ones if need be, and says where they
     /// go.
+    #[inline]
     pub fn append(&mut self, len: usize) -> Plan {
         let skip = len.saturating_sub(self.capacity);
         let len = len.saturating_sub(skip);
@@ -241,6 +246,7 @@ impl Ring {
     }
 
     /// Where the content lies, oldest byte first.
+    #[inline]
     pub fn linear(&self) -> [Span; 2] {
         [
             Span {

@@ -301,6 +301,23 @@ impl PersistentMem {
         }
     }
 
+    /// Writes `words` from offset `at` on, each in one piece where it lies on its boundary, first
+    /// to last. Any context.
+    pub(crate) fn write_words<const N: usize>(&self, at: usize, words: [u32; N]) {
+        let to = self.virt.as_ptr().wrapping_add(at).cast::<u32>();
+        if self.clamp(at, 4 * N) < 4 * N || !to.is_aligned() {
+            for (i, word) in words.into_iter().enumerate() {
+                self.write(at + 4 * i, &word.to_ne_bytes());
+            }
+            return;
+        }
+        for (i, word) in words.into_iter().enumerate() {
+            // SAFETY: `at + 4 * N <= len` by `clamp()`, `virt` is valid for writes of `len` bytes,
+            // and the address was found to be aligned.
+            unsafe { to.add(i).write_volatile(word) };
+        }
+    }
+
     /// Copies `from` to offset `at`. Any context.
     pub(crate) fn write(&self, at: usize, from: &[u8]) {
         let n = self.clamp(at, from.len());

@@ -52,6 +52,20 @@ pub(super) struct Area {
     lost: Atomic<u64>,
 }
 
+/// A zone and how it is divided.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    zone: Zone,
+    geometry: EccGeometry,
+}
+
+impl Place {
+    /// Bytes of data that the zone holds.
+    pub(super) fn capacity(&self) -> usize {
+        self.geometry.capacity()
+    }
+}
+
 /// Content of a zone in order, and what it took to get it.
 pub(super) struct Content {
     /// The bytes, oldest first.
@@ -136,6 +150,14 @@ impl Area {
         }
     }
 
+    /// A zone with what is known about it, for who writes to it often.
+    pub(super) fn place(&self, zone: Zone) -> Option<Place> {
+        Some(Place {
+            zone,
+            geometry: self.geometry(zone)?,
+        })
+    }
+
     /// Writes a zone's header.
     pub(super) fn write_header(&self, zone: Zone, ring: &Ring) {
         self.write_header_as(zone, ring.header(SIGNATURE));
@@ -143,23 +165,46 @@ impl Area {
 
     /// Writes this header to a zone.
     pub(super) fn write_header_as(&self, zone: Zone, header: Header) {
-        let raw = header.to_bytes();
-        self.mem.write(zone.offset, &raw);
-        if let Some(span) = self.geometry(zone).and_then(|g| g.header_parity()) {
-            self.protect(zone, span, &raw);
+        if let Some(place) = self.place(zone) {
+            self.put_header(&place, header);
+        }
+    }
+
+    /// Writes a header where the geometry is known.
+    pub(super) fn write_header_at(&self, place: &Place, ring: &Ring) {
+        self.put_header(place, ring.header(SIGNATURE));
+    }
+
+    fn put_header(&self, place: &Place, header: Header) {
+        self.mem
+            .write_words(place.zone.offset, [header.sig, header.start, header.size]);
+        if let Some(span) = place.geometry.header_parity() {
+            self.protect(place.zone, span, &header.to_bytes());
         }
     }
 
     /// Appends to the data of a ring, whose header is written by the caller.
     pub(super) fn append(&self, zone: Zone, ring: &mut Ring, bytes: &[u8]) {
+        if let Some(place) = self.place(zone) {
+            self.append_at(&place, ring, bytes);
+        }
+    }
+
+    /// The same with the geometry known.
+    pub(super) fn append_at(&self, place: &Place, ring: &mut Ring, bytes: &[u8]) {
+        let zone = place.zone;
         let plan = ring.append(bytes.len());
         let mut rest = bytes.get(plan.skip..).unwrap_or(&[]);
         for span in plan.spans {
             let Some((part, after)) = rest.split_at_checked(span.len) else {
                 return;
             };
+            if span.len == 0 {
+                // Most writes do not reach the end of the ring.
+                return;
+            }
             self.mem.write(zone.offset + HEADER_BYTES + span.at, part);
-            self.protect_span(zone, span);
+            self.protect_span(place, span);
             rest = after;
         }
     }
@@ -171,10 +216,11 @@ impl Area {
     }
 
     /// Encodes the blocks that `span` touches anew, from what is in memory.
-    fn protect_span(&self, zone: Zone, span: Span) {
-        let Some(geometry) = self.geometry(zone).filter(|g| g.ecc_size() > 0) else {
+    fn protect_span(&self, place: &Place, span: Span) {
+        let (zone, geometry) = (place.zone, &place.geometry);
+        if geometry.ecc_size() == 0 {
             return;
-        };
+        }
         for block in geometry.touched(span).filter_map(|i| geometry.block(i)) {
             let mut data = [0; BLOCK_BYTES];
             if let Some(data) = data.get_mut(..block.data.len) {

@@ -2,7 +2,10 @@
 
 //! A zone that is a ring of bytes: console, pmsg, tty.
 
-use super::area::Area;
+use super::area::{
+    Area,
+    Place, //
+};
 use crate::{
     backend::Context,
     sys::{
@@ -37,8 +40,7 @@ use mpstore_format::{
 /// A ring zone: what an earlier kernel left in it, and what this one writes.
 pub(super) struct Stream {
     zone: Zone,
-    /// Bytes of data that the zone holds.
-    capacity: usize,
+    place: Place,
     /// Start in the upper, size in the lower half: whoever goes on without the lock in a panic
     /// still sees a ring that was true at some moment.
     state: Atomic<u64>,
@@ -71,7 +73,7 @@ impl Stream {
         };
         Ok(Self {
             zone,
-            capacity: area.capacity(zone),
+            place: area.place(zone).ok_or(EINVAL)?,
             state: Atomic::new(0),
             lock: RawLock::new(Level::Inner)?,
             old: KBox::pin_init(new_mutex!(old), GFP_KERNEL)?,
@@ -90,7 +92,8 @@ impl Stream {
             // CAST: The lower half.
             size: state as u32,
         };
-        Ring::check(header, SIGNATURE, self.capacity).unwrap_or(Ring::empty(self.capacity))
+        let capacity = self.place.capacity();
+        Ring::check(header, SIGNATURE, capacity).unwrap_or(Ring::empty(capacity))
     }
 
     fn set_ring(&self, area: &Area, ring: &Ring) {
@@ -99,12 +102,12 @@ impl Stream {
             u64::from(header.start) << 32 | u64::from(header.size),
             Relaxed,
         );
-        area.write_header(self.zone, ring);
+        area.write_header_at(&self.place, ring);
     }
 
     /// Begins this kernel's log.
     pub(super) fn activate(&self, area: &Area) {
-        self.set_ring(area, &Ring::empty(self.capacity));
+        self.set_ring(area, &Ring::empty(self.place.capacity()));
     }
 
     /// Appends as one piece. Data first, then the header: what a reset cuts off was never there.
@@ -115,7 +118,7 @@ impl Stream {
         };
         let mut ring = self.ring();
         for part in parts {
-            area.append(self.zone, &mut ring, part);
+            area.append_at(&self.place, &mut ring, part);
         }
         context::write_barrier();
         self.set_ring(area, &ring);
@@ -135,7 +138,7 @@ impl Stream {
     /// The record. May sleep.
     pub(super) fn read(&self, area: &Area) -> Result<VVec<u8>> {
         if self.live {
-            let mut bytes = VVec::from_elem(0, self.capacity, GFP_KERNEL)?;
+            let mut bytes = VVec::from_elem(0, self.place.capacity(), GFP_KERNEL)?;
             let size = {
                 let _guard = self.lock.lock();
                 let ring = self.ring();
@@ -156,7 +159,7 @@ impl Stream {
     pub(super) fn erase(&self, area: &Area) -> Result {
         if self.live {
             let _guard = self.lock.lock();
-            self.set_ring(area, &Ring::empty(self.capacity));
+            self.set_ring(area, &Ring::empty(self.place.capacity()));
             return Ok(());
         }
         self.old.lock().take().map(drop).ok_or(ESTALE)
