@@ -130,8 +130,27 @@ const fn generator(n: usize) -> [u8; ECC_SIZE_MAX] {
 }
 
 /// Multiples of the generator for sixteen parity bytes, packed highest power first, so that the
-/// usual case takes one table look-up per byte.
-static ROWS16: [[u64; 2]; 256] = rows16();
+/// usual case takes one table look-up per byte. Row `k` is for a byte with `k` more behind it, so
+/// that four bytes are taken in at once.
+static ROWS16: [[[u64; 2]; 256]; 4] = shifted16();
+
+const fn shifted16() -> [[[u64; 2]; 256]; 4] {
+    let first = rows16();
+    let mut rows = [first; 4];
+    let mut k = 1;
+    while k < 4 {
+        let mut factor = 0;
+        while factor < 256 {
+            let [high, low] = rows[k - 1][factor];
+            // CAST: Eight bits are left; widening otherwise.
+            let [row_high, row_low] = first[(high >> 56) as usize];
+            rows[k][factor] = [((high << 8) | (low >> 56)) ^ row_high, (low << 8) ^ row_low];
+            factor += 1;
+        }
+        k += 1;
+    }
+    rows
+}
 
 const fn rows16() -> [[u64; 2]; 256] {
     let poly = generator(16);
@@ -182,6 +201,12 @@ impl Codec {
     /// Parity bytes per code word.
     pub const fn ecc_size(&self) -> usize {
         self.size
+    }
+
+    /// The parity of `data`, if the code has [`ECC_SIZE_DEFAULT`] parity bytes. Safe in a panic.
+    #[inline]
+    pub fn encode_default(&self, data: &[u8]) -> Option<[u8; ECC_SIZE_DEFAULT]> {
+        (self.size == ECC_SIZE_DEFAULT).then(|| encode16(data))
     }
 
     /// Computes the parity of `data` into the first [`Self::ecc_size`] bytes of `parity`; a shorter
@@ -287,20 +312,29 @@ impl Codec {
 
 fn encode16(data: &[u8]) -> [u8; 16] {
     let (mut high, mut low) = (0u64, 0u64);
-    for &byte in data {
+    let [row0, row1, row2, row3] = &ROWS16;
+    let mut rest = data;
+    while let Some((word, after)) = rest.split_first_chunk::<4>() {
+        // CAST: 32 bits are left.
+        let factors = u32::from_be_bytes(*word) ^ (high >> 32) as u32;
+        let [a, b, c, d] = factors.to_be_bytes();
+        // A `u8` is always inside a table.
+        let [a_high, a_low] = row3[usize::from(a)];
+        let [b_high, b_low] = row2[usize::from(b)];
+        let [c_high, c_low] = row1[usize::from(c)];
+        let [d_high, d_low] = row0[usize::from(d)];
+        high = ((high << 32) | (low >> 32)) ^ a_high ^ b_high ^ c_high ^ d_high;
+        low = (low << 32) ^ a_low ^ b_low ^ c_low ^ d_low;
+        rest = after;
+    }
+    for &byte in rest {
         // CAST: Eight bits are left.
         let factor = byte ^ (high >> 56) as u8;
-        // A `u8` is always inside the table.
-        let [row_high, row_low] = ROWS16[usize::from(factor)];
+        let [row_high, row_low] = row0[usize::from(factor)];
         high = ((high << 8) | (low >> 56)) ^ row_high;
         low = (low << 8) ^ row_low;
     }
-    let mut out = [0; 16];
-    let bytes = high.to_be_bytes().into_iter().chain(low.to_be_bytes());
-    for (to, from) in out.iter_mut().zip(bytes) {
-        *to = from;
-    }
-    out
+    ((u128::from(high) << 64) | u128::from(low)).to_be_bytes()
 }
 
 /// A polynomial, lowest power first. One more coefficient than there are parity bytes.

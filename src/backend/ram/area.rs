@@ -143,10 +143,15 @@ impl Area {
 
     /// Writes the parity of `data` to `span`.
     fn protect(&self, zone: Zone, span: Span, data: &[u8]) {
+        let Some(codec) = &self.codec else { return };
+        let at = zone.offset + HEADER_BYTES + span.at;
+        if let Some(parity) = codec.encode_default(data) {
+            return self.mem.write(at, &parity);
+        }
         let mut parity = [0; ECC_SIZE_MAX];
-        if let (Some(codec), Some(parity)) = (&self.codec, parity.get_mut(..span.len)) {
+        if let Some(parity) = parity.get_mut(..span.len) {
             codec.encode(data, parity);
-            self.mem.write(zone.offset + HEADER_BYTES + span.at, parity);
+            self.mem.write(at, parity);
         }
     }
 
@@ -221,8 +226,9 @@ impl Area {
         if geometry.ecc_size() == 0 {
             return;
         }
+        // Clearing it for each block would be a good part of the work.
+        let mut data = [0; BLOCK_BYTES];
         for block in geometry.touched(span).filter_map(|i| geometry.block(i)) {
-            let mut data = [0; BLOCK_BYTES];
             if let Some(data) = data.get_mut(..block.data.len) {
                 self.mem
                     .read(zone.offset + HEADER_BYTES + block.data.at, data);
