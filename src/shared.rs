@@ -38,6 +38,11 @@ impl SharedText {
         }
     }
 
+    /// Changes whenever the text does. Any context.
+    pub(crate) fn version(&self) -> u32 {
+        self.seq.load(Acquire)
+    }
+
     /// Replaces the text; `false` if it is too long. Any context.
     pub(crate) fn set(&self, text: &[u8]) -> bool {
         if text.len() > MAX {

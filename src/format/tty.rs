@@ -54,6 +54,29 @@ pub fn stamp(out: &mut [u8; STAMP_MAX], ns_since_boot: u64, name: &[u8], continu
     put.bytes(if continued { b"+ " } else { b": " }).len()
 }
 
+/// The first line of `text`, line feed included if there is one, and the rest.
+pub fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut at = 0;
+    let mut rest = text;
+    // A byte at a time is most of what a line of usual length costs.
+    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+        let diff = u64::from_le_bytes(*word) ^ (ONES * u64::from(b'\n'));
+        // The lowest bit that this sets is in the lowest byte of `diff` that is zero.
+        let zero = diff.wrapping_sub(ONES) & !diff & (ONES << 7);
+        if zero != 0 {
+            // CAST: At most 63.
+            let end = at + (zero.trailing_zeros() / 8) as usize + 1;
+            return text.split_at_checked(end).unwrap_or((text, &[]));
+        }
+        at += 8;
+        rest = after;
+    }
+    let end = rest.iter().position(|byte| *byte == b'\n');
+    let end = end.map_or(text.len(), |i| at + i + 1);
+    text.split_at_checked(end).unwrap_or((text, &[]))
+}
+
 fn is_name_byte(byte: u8) -> bool {
     byte > b' ' && byte != 0x7f && byte != b':' && byte != b'+'
 }
@@ -297,6 +320,23 @@ mod tests {
         let line = lines(&longest).next().unwrap();
         assert_eq!(line.time_us, Some(u64::MAX / 1000));
         assert_eq!(line.name, [b'x'; NAME_MAX]);
+    }
+
+    #[test]
+    fn lines_are_split_at_the_first_line_feed() {
+        for len in 0..40 {
+            // With bytes that differ from a line feed in one bit, or by one.
+            let text: Vec<u8> = (0..len).map(|i| b"\x0b\x8a\x09\0\xffx"[i % 6]).collect();
+            assert_eq!(split_line(&text), (&text[..], &[][..]));
+            for first in 0..len {
+                for second in first..len {
+                    let mut text = text.clone();
+                    text[first] = b'\n';
+                    text[second] = b'\n';
+                    assert_eq!(split_line(&text), text.split_at(first + 1));
+                }
+            }
+        }
     }
 
     #[test]

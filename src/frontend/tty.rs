@@ -39,6 +39,7 @@ use kernel::{
 };
 use mpstore_format::tty::{
     name_matches,
+    split_line,
     stamp,
     STAMP_MAX, //
 };
@@ -47,28 +48,59 @@ use mpstore_format::tty::{
 /// its continuation. A few are enough: what falls out is merely marked as a new line.
 const OPEN_MAX: usize = 8;
 
-/// The name of a tty that is in the middle of a line, or none. Changed under the tap's lock.
-struct Open {
-    name: SharedText,
+/// The name of a tty, or none. Looked at and changed under the tap's lock only.
+struct Name {
+    len: Atomic<usize>,
+    /// Its first bytes, which are all of most names.
+    head: Atomic<u64>,
+    /// All of it, if it is longer.
+    whole: SharedText,
 }
 
-impl Open {
+impl Name {
     const fn new() -> Self {
         Self {
-            name: SharedText::new(),
+            len: Atomic::new(0),
+            head: Atomic::new(0),
+            whole: SharedText::new(),
         }
     }
 
-    fn is(&self, name: &[u8]) -> bool {
-        self.name.read(|n| n == name)
+    fn head_of(name: &[u8]) -> u64 {
+        let mut head = 0;
+        for byte in name.iter().take(8) {
+            head = head << 8 | u64::from(*byte);
+        }
+        head
+    }
+
+    /// `head` is [`Self::head_of`] of `name`.
+    fn is(&self, name: &[u8], head: u64) -> bool {
+        self.len.load(Relaxed) == name.len()
+            && self.head.load(Relaxed) == head
+            && (name.len() <= 8 || self.whole.read(|whole| whole == name))
     }
 
     fn is_none(&self) -> bool {
-        self.name.read(|n| n.is_empty())
+        self.len.load(Relaxed) == 0
     }
 
     fn set(&self, name: &[u8]) {
-        self.name.set(name);
+        self.len.store(name.len(), Relaxed);
+        self.head.store(Self::head_of(name), Relaxed);
+        if name.len() > 8 {
+            self.whole.set(name);
+        }
+    }
+
+    fn set_to(&self, other: &Self) {
+        let len = other.len.load(Relaxed);
+        if len > 8 {
+            other.whole.read(|name| self.set(name));
+        } else {
+            self.len.store(len, Relaxed);
+            self.head.store(other.head.load(Relaxed), Relaxed);
+        }
     }
 }
 
@@ -77,10 +109,16 @@ struct Tap {
     dispatcher: Arc<Dispatcher>,
     /// Outer: keeps the pieces of one write together on all backends.
     lock: RawLock,
+    /// The tty that was asked about last, for which version of `tty_names`, and the answer.
+    asked: Name,
+    asked_version: Atomic<u32>,
+    answer: Atomic<bool>,
     /// The tty whose line is unfinished at the end of the stream.
-    last: Open,
+    last: Name,
     /// Ttys whose unfinished lines were ended for another.
-    cut: [Open; OPEN_MAX],
+    cut: [Name; OPEN_MAX],
+    /// How many there are.
+    cuts: Atomic<usize>,
     /// Which of `cut` is forgotten next.
     next: Atomic<usize>,
     /// Time of the latest line, in nanoseconds.
@@ -88,24 +126,46 @@ struct Tap {
 }
 
 impl Tap {
-    /// Remembers that `name` is in the middle of a line.
-    fn cut_off(&self, name: &[u8]) {
+    /// Whether a tty is to be recorded.
+    fn wants(&self, name: &[u8], head: u64) -> bool {
+        let names = &params::TTY.names;
+        let version = names.version();
+        if self.asked_version.load(Relaxed) == version && self.asked.is(name, head) {
+            return self.answer.load(Relaxed);
+        }
+        let answer = names.read(|patterns| name_matches(patterns, name));
+        self.asked.set(name);
+        self.asked_version.store(version, Relaxed);
+        self.answer.store(answer, Relaxed);
+        answer
+    }
+
+    /// Remembers that the last tty is in the middle of a line.
+    fn cut_off(&self) {
         let free = self.cut.iter().find(|c| c.is_none());
+        if free.is_some() {
+            self.cuts.store(self.cuts.load(Relaxed) + 1, Relaxed);
+        }
         let slot = free.or_else(|| {
             let next = self.next.load(Relaxed);
             self.next.store((next + 1) % OPEN_MAX, Relaxed);
             self.cut.get(next % OPEN_MAX)
         });
         if let Some(slot) = slot {
-            slot.set(name);
+            slot.set_to(&self.last);
         }
     }
 
     /// Whether `name` was cut off, and forgets it.
-    fn continues(&self, name: &[u8]) -> bool {
-        let found = self.cut.iter().find(|c| c.is(name));
+    fn continues(&self, name: &[u8], head: u64) -> bool {
+        let cuts = self.cuts.load(Relaxed);
+        if cuts == 0 {
+            return false;
+        }
+        let found = self.cut.iter().find(|c| c.is(name, head));
         if let Some(slot) = found {
             slot.set(b"");
+            self.cuts.store(cuts - 1, Relaxed);
         }
         found.is_some()
     }
@@ -116,27 +176,24 @@ impl Tap {
     }
 
     /// Lines with time and tty.
-    fn stamped(&self, name: &[u8], bytes: &[u8]) {
+    fn stamped(&self, name: &[u8], head: u64, bytes: &[u8]) {
         // The clock is a CPU's own and may lag behind another's; lines never go back in time.
         let now = time::log_ns().max(self.time.load(Relaxed));
         self.time.store(now, Relaxed);
-        let mut continued = self.last.is(name);
+        let open_before = !self.last.is_none();
+        let mut continued = open_before && self.last.is(name, head);
+        let same = continued;
         let mut mark = false;
         if !continued {
-            if !self.last.is_none() {
+            if open_before {
                 self.put(&[b"\n"]);
-                self.last.name.read(|other| self.cut_off(other));
-                self.last.set(b"");
+                self.cut_off();
             }
-            mark = self.continues(name);
+            mark = self.continues(name, head);
         }
         let mut rest = bytes;
         while !rest.is_empty() {
-            let end = rest
-                .iter()
-                .position(|b| *b == b'\n')
-                .map_or(rest.len(), |at| at + 1);
-            let (line, after) = rest.split_at(end);
+            let (line, after) = split_line(rest);
             if continued {
                 self.put(&[line]);
             } else {
@@ -147,7 +204,7 @@ impl Tap {
             (continued, mark, rest) = (false, false, after);
         }
         let open = !bytes.ends_with(b"\n");
-        if open != self.last.is(name) {
+        if open != open_before || (open && !same) {
             self.last.set(if open { name } else { b"" });
         }
     }
@@ -160,14 +217,15 @@ impl TtyWrite for Tap {
             return;
         }
         let name = tty.name();
-        if !settings.names.read(|patterns| name_matches(patterns, name)) {
+        let head = Name::head_of(name);
+        let _guard = self.lock.lock();
+        if !self.wants(name, head) {
             return;
         }
-        let _guard = self.lock.lock();
         if settings.raw.load(Relaxed) {
             self.put(&[bytes]);
         } else {
-            self.stamped(name, bytes);
+            self.stamped(name, head, bytes);
         }
     }
 }
@@ -217,8 +275,12 @@ impl Tty {
             Tap {
                 dispatcher,
                 lock: RawLock::new(Level::Outer)?,
-                last: Open::new(),
-                cut: [const { Open::new() }; OPEN_MAX],
+                asked: Name::new(),
+                asked_version: Atomic::new(0),
+                answer: Atomic::new(false),
+                last: Name::new(),
+                cut: [const { Name::new() }; OPEN_MAX],
+                cuts: Atomic::new(0),
                 next: Atomic::new(0),
                 time: Atomic::new(0),
             },
