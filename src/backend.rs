@@ -15,6 +15,7 @@ use crate::record::{
     RecordId,
     RecordInfo, //
 };
+use crate::sys::mem::UserBytes;
 use kernel::prelude::*;
 use mpstore_format::ecc::Repair;
 
@@ -95,6 +96,13 @@ pub(crate) trait Backend: Send + Sync {
     /// that is a function of the kernel, for that would be traced as well.
     fn trace(&self, _call: &Call) -> Result {
         Err(EINVAL)
+    }
+
+    /// The same for bytes of the running task, without a copy in between. [`Context::Task`].
+    ///
+    /// `EFAULT` and `EOPNOTSUPP` mean that nothing was appended and that [`Self::append`] may do.
+    fn append_user(&self, _kind: Kind, _bytes: UserBytes) -> Result {
+        Err(EOPNOTSUPP)
     }
 
     /// Calls `f` for every record that can be read. May sleep.

@@ -27,6 +27,7 @@ use crate::{
             PreemptOff, //
         },
         inline_atomic,
+        mem::UserBytes,
         slots::RcuSlots, //
     },
 };
@@ -381,6 +382,30 @@ impl Dispatcher {
                     }
                 }
                 Err(e) => entry.lose(Kind::Ftrace, e, Context::Crash),
+            }
+        }
+    }
+
+    /// Appends a task's bytes to the one backend that takes `kind`, without a copy in between.
+    ///
+    /// [`None`] if there are several or it can't be done: nothing was appended then.
+    pub(crate) fn append_user(&self, kind: Kind, bytes: UserBytes) -> Option<Result> {
+        let route = self.route(kind);
+        if !route.is_power_of_two() {
+            return None;
+        }
+        let view = self.entries.view();
+        // CAST: Below 32.
+        let entry = view.get(route.trailing_zeros() as usize)?;
+        match entry.backend.append_user(kind, bytes) {
+            Ok(()) => {
+                entry.keep(kind, bytes.len());
+                Some(Ok(()))
+            }
+            Err(e) if e == EFAULT || e == EOPNOTSUPP => None,
+            Err(e) => {
+                entry.lose(kind, e, Context::Task);
+                Some(Err(e))
             }
         }
     }

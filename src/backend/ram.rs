@@ -25,7 +25,10 @@ use crate::{
     },
     sys::{
         context,
-        mem::PersistentMem, //
+        mem::{
+            PersistentMem,
+            UserBytes, //
+        }, //
     },
 };
 use area::Area;
@@ -206,6 +209,12 @@ impl Backend for Ram {
             Some(trace) => trace.write(&self.area, call),
             None => Err(EINVAL),
         }
+    }
+
+    fn append_user(&self, kind: Kind, bytes: UserBytes) -> Result {
+        self.stream(kind)
+            .ok_or(EINVAL)?
+            .append_user(&self.area, bytes)
     }
 
     fn records(&self, f: &mut dyn FnMut(&RecordInfo) -> Result) -> Result {

@@ -6,7 +6,10 @@ use crate::{
     backend::Context,
     dispatch::Dispatcher,
     record::Kind,
-    sys::miscdev, //
+    sys::{
+        mem::UserBytes,
+        miscdev, //
+    }, //
 };
 use kernel::{
     new_mutex,
@@ -14,8 +17,7 @@ use kernel::{
     sync::{
         Arc,
         Mutex, //
-    },
-    uaccess::UserSliceReader,
+    }, //
 };
 
 /// How much is copied from user space at a time. One `write(2)` of up to this size is one piece.
@@ -29,18 +31,29 @@ struct Sink {
     chunk: Mutex<KBox<[u8; CHUNK]>>,
 }
 
+impl Sink {
+    /// One piece: straight from where it is if that can be, else by way of `chunk`.
+    fn put(&self, piece: UserBytes, chunk: &mut [u8; CHUNK]) -> Result {
+        // A page may go again, but memory that can't be read is not to touch what is on the medium.
+        if piece.fault_in() {
+            if let Some(result) = self.dispatcher.append_user(Kind::Pmsg, piece) {
+                return result;
+            }
+        }
+        let part = chunk.get_mut(..piece.len()).ok_or(EINVAL)?;
+        piece.read(part)?;
+        self.dispatcher.append(Kind::Pmsg, &[part], Context::Task)
+    }
+}
+
 impl miscdev::Sink for Sink {
-    fn write(&self, mut from: UserSliceReader, len: usize) -> Result<usize> {
+    fn write(&self, from: UserBytes) -> Result<usize> {
         let mut chunk = self.chunk.lock();
         let mut done = 0;
-        while done < len {
-            let n = (len - done).min(CHUNK);
-            let part = chunk.get_mut(..n).ok_or(EINVAL)?;
-            let result = from
-                .read_slice(part)
-                .and_then(|()| self.dispatcher.append(Kind::Pmsg, &[part], Context::Task));
-            match result {
-                Ok(()) => done += n,
+        while done < from.len() {
+            let piece = from.part(done, CHUNK);
+            match self.put(piece, &mut chunk) {
+                Ok(()) => done += piece.len(),
                 Err(e) if done == 0 => return Err(e),
                 Err(_) => break,
             }

@@ -8,9 +8,18 @@
 
 use core::ptr::NonNull;
 use kernel::{
-    ffi::c_void,
+    error::to_result,
+    ffi::{
+        c_char,
+        c_int,
+        c_void, //
+    },
     prelude::*,
-    str::CStr, //
+    str::CStr,
+    uaccess::{
+        UserPtr,
+        UserSlice, //
+    }, //
 };
 use mpstore_bindings as bindings;
 use zerocopy::{
@@ -82,6 +91,47 @@ pub(crate) enum MemType {
     Uncached = 1,
     /// Cached; what a reset finds in a cache may be lost. Without pages uncached, as in-tree.
     Cached = 2,
+}
+
+/// Bytes in the memory of the task that runs.
+#[derive(Clone, Copy)]
+pub(crate) struct UserBytes {
+    addr: usize,
+    len: usize,
+}
+
+impl UserBytes {
+    /// Any address may be given.
+    pub(crate) fn new(addr: usize, len: usize) -> Self {
+        Self { addr, len }
+    }
+
+    /// How many.
+    pub(crate) fn len(self) -> usize {
+        self.len
+    }
+
+    /// `len` of them from the `at`th on, or as many as there are.
+    pub(crate) fn part(self, at: usize, len: usize) -> Self {
+        let at = at.min(self.len);
+        Self {
+            addr: self.addr.wrapping_add(at),
+            len: len.min(self.len - at),
+        }
+    }
+
+    /// Whether they can be read, for now without a page fault. May sleep.
+    pub(crate) fn fault_in(self) -> bool {
+        // SAFETY: Any address may be given.
+        unsafe { kernel::bindings::fault_in_readable(self.addr as *const c_char, self.len) == 0 }
+    }
+
+    /// Copies them. Fails with `EFAULT`. May sleep.
+    pub(crate) fn read(self, to: &mut [u8]) -> Result {
+        UserSlice::new(UserPtr::from_addr(self.addr), self.len)
+            .reader()
+            .read_slice(to)
+    }
 }
 
 enum Kind {
@@ -299,6 +349,24 @@ impl PersistentMem {
                     .write_volatile(Unaligned(value));
             }
         }
+    }
+
+    /// Copies `from` to offset `at`. Fails with `EFAULT` where a page is not there at the moment,
+    /// after a part may have been copied. Only in the context of the task whose memory it is; does
+    /// not sleep.
+    pub(crate) fn write_user(&self, at: usize, from: UserBytes) -> Result {
+        if self.clamp(at, from.len) < from.len {
+            return Err(EINVAL);
+        }
+        // SAFETY: `at + from.len <= len`, and `virt` is valid for writes of `len` bytes. The source
+        // is checked by the callee.
+        to_result(unsafe {
+            kernel::bindings::copy_from_user_nofault(
+                self.virt.as_ptr().add(at).cast(),
+                from.addr as *const c_void,
+                from.len,
+            )
+        } as c_int)
     }
 
     /// Writes `words` from offset `at` on, each in one piece where it lies on its boundary, first

@@ -4,7 +4,10 @@
 //!
 //! C header: [`include/linux/miscdevice.h`](srctree/include/linux/miscdevice.h)
 
-use super::hooked::Hooked;
+use super::{
+    hooked::Hooked,
+    mem::UserBytes, //
+};
 use kernel::{
     error::{
         from_result,
@@ -15,19 +18,14 @@ use kernel::{
         c_int, //
     },
     prelude::*,
-    sync::Arc,
-    uaccess::{
-        UserPtr,
-        UserSlice,
-        UserSliceReader, //
-    },
+    sync::Arc, //
 };
 use mpstore_bindings as bindings;
 
 /// What a device does with what is written to it.
 pub(crate) trait Sink: Send + Sync + 'static {
     /// One `write(2)`. Answers how many bytes were taken. May sleep.
-    fn write(&self, from: UserSliceReader, len: usize) -> Result<usize>;
+    fn write(&self, from: UserBytes) -> Result<usize>;
 }
 
 #[repr(C)]
@@ -101,8 +99,7 @@ impl<T: Sink> Registration<T> {
             // SAFETY: The misc core left the `struct miscdevice` there at open, the first field of a
             // `Device`; the open file holds the module and so the registration.
             let target: &T = unsafe { Hooked::target((*file).private_data.cast::<Device>()) };
-            let from = UserSlice::new(UserPtr::from_addr(buf as usize), len).reader();
-            let n = target.write(from, len)?;
+            let n = target.write(UserBytes::new(buf as usize, len))?;
             // NO-OVERFLOW: `write(2)` is limited to `MAX_RW_COUNT`.
             Ok(n as isize)
         })

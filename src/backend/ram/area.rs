@@ -5,7 +5,10 @@
 
 use crate::{
     record::Stamp,
-    sys::mem::PersistentMem, //
+    sys::mem::{
+        PersistentMem,
+        UserBytes, //
+    }, //
 };
 use kernel::{
     prelude::*,
@@ -218,6 +221,29 @@ impl Area {
     #[inline]
     pub(super) fn put<T: IntoBytes + Immutable>(&self, zone: Zone, at: usize, value: T) {
         self.mem.put(zone.offset.wrapping_add(at), value);
+    }
+
+    /// The same for bytes of the running task. Fails with `EFAULT` like
+    /// [`PersistentMem::write_user`].
+    pub(super) fn append_user_at(
+        &self,
+        place: &Place,
+        ring: &mut Ring,
+        bytes: UserBytes,
+    ) -> Result {
+        let plan = ring.append(bytes.len());
+        let mut at = plan.skip;
+        for span in plan.spans {
+            if span.len == 0 {
+                break;
+            }
+            let part = bytes.part(at, span.len);
+            self.mem
+                .write_user(place.zone.offset + HEADER_BYTES + span.at, part)?;
+            self.protect_span(place, span);
+            at += span.len;
+        }
+        Ok(())
     }
 
     /// Encodes the blocks that `span` touches anew, from what is in memory.

@@ -10,6 +10,7 @@ use crate::{
     backend::Context,
     sys::{
         context,
+        mem::UserBytes,
         raw_lock::{
             Level,
             RawLock, //
@@ -123,6 +124,19 @@ impl Stream {
         context::write_barrier();
         self.set_ring(area, &ring);
         // A reset must not find it in a write-combining buffer.
+        context::write_barrier();
+        Ok(())
+    }
+
+    /// The same for bytes of the running task. After an `EFAULT` nothing was appended; it is then up
+    /// to the caller to append the same bytes by way of memory that is there, since what was copied
+    /// is beyond the end of the ring or over its oldest bytes.
+    pub(super) fn append_user(&self, area: &Area, bytes: UserBytes) -> Result {
+        let _guard = self.lock.lock();
+        let mut ring = self.ring();
+        area.append_user_at(&self.place, &mut ring, bytes)?;
+        context::write_barrier();
+        self.set_ring(area, &ring);
         context::write_barrier();
         Ok(())
     }
