@@ -58,10 +58,12 @@ die() {
 	softlockup)
 		sysctl_set kernel/softlockup_panic 1
 		sysctl_set kernel/watchdog_thresh 1
+		sysctl_set kernel/watchdog 1
 		crash spin@process ;;
 	hardlockup)
 		sysctl_set kernel/hardlockup_panic 1
 		sysctl_set kernel/watchdog_thresh 1
+		sysctl_set kernel/watchdog 1
 		on 1 "echo spin@hardirq >/proc/mpstore_crash" ;;
 	esac
 }
