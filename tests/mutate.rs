@@ -45,6 +45,9 @@ fn number(name: &str, default: u64) -> u64 {
 fn read(record: &Record) {
     match record.kind {
         ZoneKind::Dmesg => {
+            // The header line ends with the first line feed, whatever follows.
+            let line = record.content.iter().position(|byte| *byte == b'\n');
+            assert_eq!(line.map(|at| at + 1), Some(record.skip));
             let payload = record.payload();
             if let Some((_, len)) = HeadLine::parse(payload) {
                 assert!(len <= payload.len());

@@ -23,6 +23,7 @@ use mpstore_format::{
     },
     ram::{
         ftrace_signature,
+        split_zone,
         zone_text,
         Header,
         Ring,
@@ -717,6 +718,13 @@ pub(crate) fn records(region: &[u8], sizes: &RamSizes, machine: &Machine) -> Vec
         let parts = zone_text(&zone, sig, sizes.ecc_size).ok()?;
         assert!(parts.iter().all(|part| lies_in(part, &zone)));
         let content = parts.concat();
+        // What the header says, and no byte of the parity behind the data.
+        let (header, _) = split_zone(&zone)?;
+        let capacity = EccGeometry::new(zone.len(), sizes.ecc_size)
+            .ok()?
+            .capacity();
+        assert!(header.start <= header.size && header.size as usize <= capacity);
+        assert_eq!(content.len(), header.size as usize);
         let (header, skip) = match kind {
             _ if content.is_empty() => return None,
             ZoneKind::Dmesg => DmesgHeader::parse(&content).map(|(h, len)| (Some(h), len))?,
