@@ -6,7 +6,7 @@
 # vm: timeout=150
 # kernels: custom debug
 . /tests/lib.sh
-plan 31
+plan 32
 BUS=/sys/bus/platform
 mount -t debugfs none /sys/kernel/debug 2>/dev/null
 STATUS=/sys/kernel/debug/mpstore/status
@@ -60,6 +60,7 @@ case $STAGE in
 	check "and so does the backend" kinds_are ramoops ""
 	check "a wrong mem_size is refused" refused 'mpstore: ramoops: ' address=$REGION_A size=0
 	check "a wrong ecc_size is refused" refused 'mpstore: platform device: ecc_size=200: must be at most 127' address=$REGION_A ecc=200
+	check "another polynomial is refused" refused 'mpstore: platform device: ecc_info: .*poly 0x187: only' address=$REGION_A ecc=16 poly=391
 	check "a wrong max_reason is refused" refused 'mpstore: platform device: max_reason=7: must be 0 to 4' address=$REGION_A max_reason=7
 	check "memory in use is refused" refused 'in use by the kernel' address=0x1000000
 

@@ -162,6 +162,20 @@ unsafe fn describe(pdev: *mut platform_device) -> Result<RamoopsData> {
     // SAFETY: Whoever makes a device of this kind puts such a structure there, or nothing; the
     // in-tree driver relies on it in the same way.
     if let Some(data) = unsafe { data.as_ref() } {
+        let ecc = &data.ecc_info;
+        if !matches!(
+            (ecc.block_size, ecc.symsize, ecc.poly),
+            (0 | 128, 0 | 8, 0 | 0x11d)
+        ) {
+            pr_err!(
+                "platform device: ecc_info: block_size {}, symsize {}, poly {:#x}: only 128, 8 and \
+                 0x11d are known\n",
+                ecc.block_size,
+                ecc.symsize,
+                ecc.poly
+            );
+            return Err(EINVAL);
+        }
         return Ok(RamoopsData {
             mem_address: data.mem_address,
             mem_size: data.mem_size as u64,

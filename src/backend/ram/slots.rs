@@ -177,8 +177,13 @@ impl Slots {
     }
 
     /// The zone for the next record: the first empty one from `next` on, else `next` itself.
+    ///
+    /// Where all are empty that is the first: programs made for the in-tree code look for record 0.
     fn pick(&self, may_replace: bool) -> Option<usize> {
-        let next = self.next.load(Relaxed) % self.count.max(1);
+        let next = match self.used.iter().all(|word| word.load(Relaxed) == 0) {
+            true => 0,
+            false => self.next.load(Relaxed) % self.count.max(1),
+        };
         let free_from = |from: usize, to: usize| {
             let mut index = from;
             while index < to {

@@ -17,6 +17,8 @@ static ulong size = 0x40000;
 module_param(size, ulong, 0400);
 static uint ecc;
 module_param(ecc, uint, 0400);
+static int poly;
+module_param(poly, int, 0400);
 static int max_reason = 2;
 module_param(max_reason, int, 0400);
 static bool props;
@@ -35,6 +37,7 @@ static int __init pdev_init(void)
 		.max_reason = max_reason,
 		.flags = RAMOOPS_FLAG_FTRACE_PER_CPU,
 		.ecc_info.ecc_size = ecc,
+		.ecc_info.poly = poly,
 	};
 	const struct resource res = DEFINE_RES_MEM(address, size);
 	const struct property_entry properties[] = {
