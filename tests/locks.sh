@@ -60,7 +60,7 @@ about() {
 	dump-half-stopped) TITLE="half an oops record, stopped CPU"; an_oops ;;
 	dump-half-nmi) TITLE="half an oops record, NMI on that CPU"; an_oops ;;
 	read) TITLE="dmesg zones' lock by a reader, dying CPU"; an_oops ;;
-	read-slow-oops) TITLE="reader as above for 100 ms, and an oops" SAYS="mpstore_crash: asked for in later"; an_oops; HEAD="Panic#3" ;;
+	read-slow-oops) TITLE="reader as above for 30 ms, and an oops" SAYS="mpstore_crash: asked for in later"; an_oops; HEAD="Panic#3" ;;
 	read-stopped-oops) TITLE="reader as above, stopped CPU, and an oops" SAYS="mpstore_crash: asked for in later"; an_oops; HEAD="Panic#3" ;;
 	erase-stopped) TITLE="half of an rm, stopped CPU"; an_oops ;;
 	uart) TITLE="tty's locks and its port's, dying CPU" SAYS="mpstore_crash: asked for in serial8250_start_tx" ;;
@@ -115,7 +115,8 @@ die() {
 		elsewhere panic@later
 		elsewhere oops@struck
 		victim 1 "spin $UNLOCK" "exec cat $OLD >/dev/null" ;;
-	erase-stopped) stopped "$HALF" "exec rm $OLD" ;;
+	# Where there is parity: the header is written, its parity is not.
+	erase-stopped) stopped "$HALF" "exec rm $PSTORE/ramoops1/dmesg-*" ;;
 	uart) victim 1 "panic in=serial8250_start_tx" "echo struck >/dev/ttyS2" ;;
 	uart-console-stopped) stopped "in=serial8250_start_tx" "echo struck >/dev/ttyS0" ;;
 	esac

@@ -17,7 +17,7 @@
  *                  whatever it does
  *        sleep     sleep uninterruptibly for ever (process only)
  *        hold      live on, but not before another CPU has been kept waiting for
- *                  100 ms: SYMBOL unlocks what the function after= takes, and
+ *                  30 ms: SYMBOL unlocks what the function after= takes, and
  *                  the other CPU enters that with the same first argument
  * WHERE  process, softirq, hardirq
  *        nmi           in the next NMI, on the CPU that gets it
@@ -136,7 +136,7 @@ static void come_to_grief(const struct request *request)
 		WRITE_ONCE(struck, true);
 		while (!READ_ONCE(waited_for))
 			cpu_relax();
-		mdelay(100);
+		mdelay(30);
 		break;
 	}
 }
