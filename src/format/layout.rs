@@ -387,6 +387,74 @@ impl RamLayout {
         Ok(Self { rows })
     }
 
+    /// A region whose division is given by another kernel: kind, offset, length and number of the
+    /// zones in each row, in the order of the medium. A row without zones has length and number
+    /// zero.
+    pub fn from_rows(
+        given: [(ZoneKind, usize, usize, usize); 5],
+        mem_size: usize,
+        ecc_size: usize,
+    ) -> Result<Self, LayoutError> {
+        if mem_size == 0 {
+            return Err(LayoutError::NoMemory);
+        }
+        if ecc_size > ECC_SIZE_MAX {
+            return Err(LayoutError::EccSize { ecc_size });
+        }
+        let order = [
+            ZoneKind::Dmesg,
+            ZoneKind::Console,
+            ZoneKind::Pmsg,
+            ZoneKind::Ftrace,
+            ZoneKind::Tty,
+        ];
+        let mut rows = order.map(|kind| (kind, Row::default()));
+        let mut end = 0;
+        for ((kind, row), (given, offset, len, count)) in rows.iter_mut().zip(given) {
+            let field = kind.field();
+            let no_room = LayoutError::NoRoom {
+                field,
+                size: len,
+                room: mem_size.saturating_sub(end),
+            };
+            let one = !matches!(kind, ZoneKind::Dmesg | ZoneKind::Ftrace);
+            if *kind != given || (one && count > 1) {
+                return Err(no_room);
+            }
+            let next = len.checked_mul(count).and_then(|n| n.checked_add(offset));
+            match next {
+                Some(next) if offset >= end && next <= mem_size => end = next,
+                _ => return Err(no_room),
+            }
+            if count > 0 && len > CAPACITY_MAX {
+                return Err(LayoutError::TooLarge {
+                    field,
+                    size: len,
+                    most: CAPACITY_MAX,
+                });
+            }
+            if count > 0 && !kind.fits(len, ecc_size) {
+                return Err(LayoutError::TooSmall {
+                    field,
+                    size: len,
+                    least: least_size(*kind, ecc_size),
+                });
+            }
+            *row = Row { offset, len, count };
+        }
+        if rows.iter().all(|(_, row)| row.count == 0) {
+            return Err(LayoutError::NoZones);
+        }
+        // INVARIANT: Checked above.
+        Ok(Self { rows })
+    }
+
+    /// The rows of zones as [`Self::from_rows`] takes them.
+    pub fn rows(&self) -> [(ZoneKind, usize, usize, usize); 5] {
+        self.rows
+            .map(|(kind, row)| (kind, row.offset, row.len, row.count))
+    }
+
     fn row(&self, kind: ZoneKind) -> Row {
         self.rows
             .iter()
@@ -494,6 +562,43 @@ mod tests {
     }
 
     // Three layouts that the C code was seen to make.
+
+    #[test]
+    fn rows_make_the_same_layout_again() {
+        for ecc_size in [0, 16] {
+            let sizes = RamSizes {
+                mem_size: 0x10_0000,
+                record_size: 0x4000,
+                console_size: 0x4000,
+                ftrace_size: 0x4000,
+                pmsg_size: 0x4000,
+                tty_size: 0x4000,
+                ftrace_zones: 3,
+                ecc_size,
+            };
+            let layout = RamLayout::new(&sizes).unwrap();
+            let rows = layout.rows();
+            assert_eq!(RamLayout::from_rows(rows, 0x10_0000, ecc_size), Ok(layout));
+            // One byte less, and the tty zone at its end has no room.
+            assert!(RamLayout::from_rows(rows, 0xf_ffff, ecc_size).is_err());
+            for i in 0..rows.len() {
+                let mut other = rows;
+                other[i].1 = other[i].1.wrapping_sub(2);
+                if i != 0 && i != 4 {
+                    assert!(RamLayout::from_rows(other, 0x10_0000, ecc_size).is_err());
+                }
+                other = rows;
+                other.swap(i, (i + 1) % rows.len());
+                assert!(RamLayout::from_rows(other, 0x10_0000, ecc_size).is_err());
+                other = rows;
+                other[i].3 = usize::MAX;
+                assert!(RamLayout::from_rows(other, 0x10_0000, ecc_size).is_err());
+                other = rows;
+                other[i].2 = 3;
+                assert!(RamLayout::from_rows(other, 0x10_0000, ecc_size).is_err());
+            }
+        }
+    }
 
     #[test]
     fn zones_larger_than_asked_for() {

@@ -23,6 +23,7 @@ pub mod dump;
 pub mod ecc;
 pub mod error;
 pub mod ftrace;
+pub mod kho;
 pub mod layout;
 mod put;
 pub mod ram;
