@@ -16,6 +16,7 @@
 #include <linux/ioport.h>
 #include <linux/kallsyms.h>
 #include <linux/irq_work.h>
+#include <linux/kexec_handover.h>
 #include <linux/kmsg_dump.h>
 #include <linux/kprobes.h>
 #include <linux/magic.h>
@@ -41,6 +42,7 @@
 /* Constants that are expressions, which bindgen passes over. */
 static const u32 MPSTORE_VMAP_FLAGS = VM_MAP | VM_IOREMAP;
 static const u64 MPSTORE_PAGE_SIZE = PAGE_SIZE;
+static const u32 MPSTORE_MAX_PAGE_ORDER = MAX_PAGE_ORDER;
 static const u32 MPSTORE_RAMOOPS_FTRACE_PER_CPU = RAMOOPS_FLAG_FTRACE_PER_CPU;
 static const u32 MPSTORE_VERSION_CODE = LINUX_VERSION_CODE;
 static const u32 MPSTORE_SYMBOL_LEN = KSYM_SYMBOL_LEN;

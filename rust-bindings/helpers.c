@@ -10,10 +10,13 @@
 #include <linux/irqflags.h>
 #include <linux/kallsyms.h>
 #include <linux/irq_work.h>
+#include <linux/gfp.h>
 #include <linux/kprobes.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/of.h>
+#include <linux/platform_device.h>
 #include <linux/preempt.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
@@ -21,6 +24,7 @@
 #include <linux/spinlock.h>
 #include <linux/tty.h>
 #include <linux/uaccess.h>
+#include <linux/utsname.h>
 #include <linux/vmalloc.h>
 #include <linux/vmcore_info.h>
 #include <linux/workqueue.h>
@@ -163,6 +167,64 @@ bool mpstore_read_vmcoreinfo(void *to, size_t len)
 void mpstore_cond_resched(void)
 {
 	cond_resched();
+}
+
+struct page *mpstore_folio_alloc(unsigned int order, bool try_hard)
+{
+	/* A large one that is not to be had is no news: smaller ones will do. */
+	gfp_t gfp = GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN;
+	struct folio *folio = folio_alloc(try_hard ? gfp : gfp | __GFP_NORETRY, order);
+
+	return folio ? &folio->page : NULL;
+}
+
+void mpstore_folio_get(struct page *head)
+{
+	folio_get(page_folio(head));
+}
+
+void mpstore_folio_put(struct page *head)
+{
+	folio_put(page_folio(head));
+}
+
+u64 mpstore_page_to_phys(const struct page *page)
+{
+	return page_to_phys(page);
+}
+
+void *mpstore_page_address(const struct page *page)
+{
+	return page_address(page);
+}
+
+struct page *mpstore_pfn_to_online_page(unsigned long pfn)
+{
+	return pfn_to_online_page(pfn);
+}
+
+unsigned long mpstore_page_private(const struct page *page)
+{
+	return page_private(page);
+}
+
+struct platform_device *mpstore_platform_device_register(const char *name, const void *data,
+							 size_t size)
+{
+	return platform_device_register_data(NULL, name, PLATFORM_DEVID_NONE, data, size);
+}
+
+/* With a reference. */
+struct platform_device *mpstore_platform_device_find(const char *name)
+{
+	struct device *dev = bus_find_device_by_name(&platform_bus_type, NULL, name);
+
+	return dev ? to_platform_device(dev) : NULL;
+}
+
+const char *mpstore_release(void)
+{
+	return init_uts_ns.name.release;
 }
 
 unsigned long mpstore_fregs_argument(struct ftrace_regs *fregs, unsigned int n)

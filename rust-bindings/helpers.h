@@ -21,6 +21,7 @@ struct irq_work;
 struct kretprobe;
 struct kretprobe_instance;
 struct page;
+struct platform_device;
 struct pt_regs;
 struct raw_spinlock;
 struct tty_struct;
@@ -54,6 +55,23 @@ int mpstore_sprint_symbol(char *to, unsigned long address);
 int mpstore_sprint_symbol_no_offset(char *to, unsigned long address);
 bool mpstore_read_vmcoreinfo(void *to, size_t len);
 void mpstore_cond_resched(void);
+
+/* linux/gfp.h, linux/mm.h, linux/memory_hotplug.h: folios by their first page */
+struct page *mpstore_folio_alloc(unsigned int order, bool try_hard);
+void mpstore_folio_get(struct page *head);
+void mpstore_folio_put(struct page *head);
+u64 mpstore_page_to_phys(const struct page *page);
+void *mpstore_page_address(const struct page *page);
+struct page *mpstore_pfn_to_online_page(unsigned long pfn);
+unsigned long mpstore_page_private(const struct page *page);
+
+/* linux/platform_device.h */
+struct platform_device *mpstore_platform_device_register(const char *name, const void *data,
+							 size_t size);
+struct platform_device *mpstore_platform_device_find(const char *name);
+
+/* linux/utsname.h */
+const char *mpstore_release(void);
 
 /* linux/ftrace_regs.h */
 unsigned long mpstore_fregs_argument(struct ftrace_regs *fregs, unsigned int n);

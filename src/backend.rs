@@ -4,12 +4,15 @@
 //!
 //! A backend never names a frontend.
 
+#[cfg(CONFIG_KEXEC_HANDOVER)]
+pub(crate) mod kho;
 pub(crate) mod mem;
 pub(crate) mod ram;
 
 use crate::record::{
     Call,
     Dump,
+    GenerationInfo,
     Kind,
     Kinds,
     RecordId,
@@ -107,6 +110,12 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Calls `f` for every record that can be read. May sleep.
     fn records(&self, f: &mut dyn FnMut(&RecordInfo) -> Result) -> Result;
+
+    /// Calls `f` for every run of the recorder of which it keeps records apart from the others'.
+    /// May sleep.
+    fn generations(&self, _f: &mut dyn FnMut(&GenerationInfo<'_>) -> Result) -> Result {
+        Ok(())
+    }
 
     /// Content of a record; `ESTALE` if another has taken its place. May sleep.
     fn read(&self, id: &RecordId) -> Result<VVec<u8>>;

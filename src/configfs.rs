@@ -53,6 +53,29 @@ struct Root {
     control: Arc<Control>,
 }
 
+/// What `type` says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Medium {
+    /// A region.
+    Ram,
+    /// Plain memory.
+    Mem,
+    /// Kexec HandOver.
+    Kho,
+}
+
+impl Medium {
+    const ALL: [Self; 3] = [Self::Ram, Self::Mem, Self::Kho];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ram => "ram",
+            Self::Mem => "mem",
+            Self::Kho => "kho",
+        }
+    }
+}
+
 /// One backend's directory.
 #[pin_data]
 struct Item {
@@ -64,8 +87,7 @@ struct Item {
 struct State {
     control: Arc<Control>,
     choices: Choices,
-    /// Plain memory instead of a region.
-    plain: bool,
+    medium: Medium,
     /// The backend, while it runs.
     entry: Option<Arc<Entry>>,
     /// Whether it was made here, and so goes with the directory.
@@ -144,7 +166,7 @@ impl GroupOperations for Root {
         let state = State {
             control: self.control.clone(),
             choices: Choices::new()?,
-            plain: false,
+            medium: Medium::Ram,
             off: entry.as_ref().map_or(Kinds::default(), |entry| {
                 let not = |kinds: Kinds, kind| match entry.enabled().has(kind) {
                     true => kinds,
@@ -213,7 +235,7 @@ impl Item {
     fn show(&self, index: usize, page: &mut [u8; PAGE_SIZE]) -> Result<usize> {
         let state = self.state.lock();
         match index {
-            TYPE => line(page, if state.plain { b"mem" } else { b"ram" }),
+            TYPE => line(page, state.medium.as_str().as_bytes()),
             POWER => line(page, yes_or_no(state.entry.is_some())),
             SWITCHES.. => {
                 let kind = *Kind::ALL.get(index - SWITCHES).ok_or(EINVAL)?;
@@ -254,14 +276,16 @@ impl Item {
                 Err(EBUSY)
             }
             TYPE => {
-                state.plain = match text {
-                    b"ram" => false,
-                    b"mem" => true,
-                    _ => {
-                        pr_err!("{}: type: give ram or mem\n", &*self.name);
-                        return Err(EINVAL);
-                    }
+                let mut all = Medium::ALL.into_iter();
+                let Some(medium) = all.find(|m| m.as_str().as_bytes() == text) else {
+                    pr_err!("{}: type: give ram, mem or kho\n", &*self.name);
+                    return Err(EINVAL);
                 };
+                // Its zones are of other sizes by default.
+                if (medium == Medium::Kho) != (state.medium == Medium::Kho) {
+                    state.choices.suit(medium == Medium::Kho)?;
+                }
+                state.medium = medium;
                 Ok(())
             }
             _ => state.choices.set(index, text),
@@ -269,15 +293,16 @@ impl Item {
     }
 
     fn start(&self, state: &mut State) -> Result {
-        let (plain, choices, off) = (state.plain, &state.choices, state.off);
+        let (medium, choices, off) = (state.medium, &state.choices, state.off);
         let entry = state.control.add(off, |dispatcher| {
             if dispatcher.find(&self.name).is_some() {
                 pr_err!("{}: there is a backend of that name\n", &*self.name);
                 return Err(EEXIST);
             }
-            match plain {
-                true => regions::plain(&choices.plain(&self.name)?),
-                false => Ok(regions::ram(&choices.region(&self.name)?, dispatcher)?.0),
+            match medium {
+                Medium::Ram => Ok(regions::ram(&choices.region(&self.name)?, dispatcher)?.0),
+                Medium::Mem => regions::plain(&choices.plain(&self.name)?),
+                Medium::Kho => regions::kho(&choices.kho(&self.name)?),
             }
         })?;
         state.entry = Some(entry);

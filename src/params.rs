@@ -95,6 +95,24 @@ macro_rules! params_table {
                 "How terminals are watched: fprobe, kprobe, or auto for what the kernel has";
             record_ftrace: bool, 0o400, "N", None,
                 "Record the function trace from the load on; at run time by debugfs";
+            kho: bool, 0o400, "N", None,
+                "Whether records are kept over kexec by Kexec HandOver, as backend kho";
+            kho_size: uint, 0o400, "1M", None,
+                "Bytes of what this kernel records for the next, at most 64M";
+            kho_keep: uint, 0o400, "4M", None,
+                "Bytes kept of earlier kernels' records, the oldest go first, at most 64M";
+            kho_record_size: uint, 0o400, "65536", None,
+                "Size of each dmesg record of kho in bytes, rounded down to a power of two, 0 for none";
+            kho_console_size: uint, 0o400, "131072", None,
+                "Size of the console zone of kho in bytes, rounded down to a power of two, 0 for none";
+            kho_ftrace_size: uint, 0o400, "65536", None,
+                "Size of the ftrace zones of kho in bytes, rounded down to a power of two, 0 for none";
+            kho_pmsg_size: uint, 0o400, "65536", None,
+                "Size of the pmsg zone of kho in bytes, rounded down to a power of two, 0 for none";
+            kho_tty_size: uint, 0o400, "65536", None,
+                "Size of the tty zone of kho in bytes, rounded down to a power of two, 0 for none";
+            kho_max_reason: string, 0o400, "4", None,
+                "Dumps that kho keeps, as max_reason; a shutdown's is how a kexec is recorded";
             strict: bool, 0o400, "N", None,
                 "Fail the load if any backend or frontend can't start";
             test_mem: uint, 0o400, "0", None,
@@ -103,6 +121,8 @@ macro_rules! params_table {
                 "Size of each of them in bytes";
             test_mem_fault: list, 0o400, "", None,
                 "What each of them does wrong: none, register, write, erase";
+            test_kho: string, 0o400, "", None,
+                "What goes wrong with the index of kho: spoil or mutate it, or a number of a mutated one to read";
         }
     };
 }
@@ -303,10 +323,105 @@ pub(crate) struct MemConfig {
     pub(crate) fault: Fault,
 }
 
+/// What a test does to the index that the next kernel gets, or reads instead.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(not(CONFIG_KEXEC_HANDOVER), allow(dead_code))]
+pub(crate) enum KhoTest {
+    /// No test.
+    None,
+    /// Makes it worthless.
+    Spoil,
+    /// Hands over damaged copies as well.
+    Mutate,
+    /// Reads that damaged copy instead.
+    Read(usize),
+}
+
+/// The backend for Kexec HandOver as configured.
+#[cfg_attr(not(CONFIG_KEXEC_HANDOVER), allow(dead_code))]
+pub(crate) struct KhoConfig {
+    /// Directory name.
+    pub(crate) name: CString,
+    /// Zones and size.
+    pub(crate) sizes: RamSizes,
+    /// Bytes kept of earlier generations.
+    pub(crate) keep: usize,
+    /// See the parameter.
+    pub(crate) max_reason: u32,
+    /// See the parameter.
+    pub(crate) test: KhoTest,
+}
+
+/// Most bytes that the backend for Kexec HandOver has for one generation, or for all earlier ones.
+const KHO_MAX: usize = 64 << 20;
+const KHO_SIZE_RIGHT: &str = "give 64K to 64M";
+
+fn kho_test() -> Result<KhoTest> {
+    let value = Value::of("test_kho", &table::test_kho)?;
+    match value.as_bytes() {
+        b"" => Ok(KhoTest::None),
+        b"spoil" => Ok(KhoTest::Spoil),
+        b"mutate" => Ok(KhoTest::Mutate),
+        text => match parse_number(text).and_then(|n| usize::try_from(n).ok()) {
+            Some(n) => Ok(KhoTest::Read(n)),
+            None => refuse("test_kho", text, "give spoil, mutate or a number"),
+        },
+    }
+}
+
+fn kho_keep() -> Result<usize> {
+    number("kho_keep", &table::kho_keep, KHO_MAX, "give at most 64M")
+}
+
+/// Whole pages.
+fn kho_size(name: &'static str, size: usize) -> Result<usize> {
+    let size = size & !0xfff;
+    if !(0x1_0000..=KHO_MAX).contains(&size) {
+        let text = CString::try_from_fmt(fmt!("{}", size))?;
+        return refuse(name, text.to_bytes(), KHO_SIZE_RIGHT);
+    }
+    Ok(size)
+}
+
+/// The backend `kho`, if it is asked for.
+fn kho() -> Result<Option<KhoConfig>> {
+    let right = "give a number of bytes up to 64M";
+    let size = |name, param| number(name, param, KHO_MAX, right);
+    let sizes = RamSizes {
+        mem_size: kho_size(
+            "kho_size",
+            number("kho_size", &table::kho_size, KHO_MAX, KHO_SIZE_RIGHT)?,
+        )?,
+        record_size: size("kho_record_size", &table::kho_record_size)?,
+        console_size: size("kho_console_size", &table::kho_console_size)?,
+        ftrace_size: size("kho_ftrace_size", &table::kho_ftrace_size)?,
+        pmsg_size: size("kho_pmsg_size", &table::kho_pmsg_size)?,
+        tty_size: size("kho_tty_size", &table::kho_tty_size)?,
+        ftrace_zones: cpu::possible_ids(),
+        ecc_size: 0,
+    }
+    .rounded();
+    let reason = Value::of("kho_max_reason", &table::kho_max_reason)?;
+    let old = Value::new("dump_oops", b"")?;
+    let config = KhoConfig {
+        name: CString::try_from_fmt(fmt!("kho"))?,
+        sizes,
+        keep: kho_keep()?,
+        max_reason: match reason.as_bytes() {
+            b"" | b"-1" => Reason::Shutdown.to_kmsg(),
+            text => max_reason(&reason, text, &old, b"")?,
+        },
+        test: kho_test()?,
+    };
+    Ok(boolean("kho", &table::kho)?.then_some(config))
+}
+
 /// The whole configuration, checked as far as it can be without looking at the machine.
 pub(crate) struct Config {
     /// RAM regions.
     pub(crate) regions: KVec<RegionConfig>,
+    /// Kexec HandOver.
+    pub(crate) kho: Option<KhoConfig>,
     /// Plain-memory backends.
     pub(crate) mems: KVec<MemConfig>,
     /// See the parameter.
@@ -770,6 +885,46 @@ impl Choices {
     }
 }
 
+/// What `kho` means by default, by the names of [`CHOICES`].
+const KHO_CHOICES: [(&str, &str); 7] = [
+    ("mem_size", "kho_size"),
+    ("record_size", "kho_record_size"),
+    ("console_size", "kho_console_size"),
+    ("ftrace_size", "kho_ftrace_size"),
+    ("pmsg_size", "kho_pmsg_size"),
+    ("tty_size", "kho_tty_size"),
+    ("max_reason", "kho_max_reason"),
+];
+
+impl Choices {
+    /// Sets what describes zones to what suits Kexec HandOver, or back. May sleep.
+    pub(crate) fn suit(&mut self, kho: bool) -> Result {
+        for (name, own) in KHO_CHOICES {
+            let from = if kho { own } else { name };
+            let value = Value::new(name, table::default_of(from).as_bytes())?;
+            *self
+                .values
+                .iter_mut()
+                .find(|v| v.name == name)
+                .ok_or(EINVAL)? = value;
+        }
+        Ok(())
+    }
+
+    /// Kexec HandOver instead of a region. May sleep.
+    pub(crate) fn kho(&self, name: &CStr) -> Result<KhoConfig> {
+        let zones = ZoneValues::read(|name, _| self.value(name))?;
+        let size = self.value("mem_size")?;
+        Ok(KhoConfig {
+            name: CString::try_from(name)?,
+            sizes: zones.sizes(0, 1, kho_size("mem_size", size.size(size.as_bytes())?)?)?,
+            keep: kho_keep()?,
+            max_reason: zones.max_reason(0, 1)?,
+            test: KhoTest::None,
+        })
+    }
+}
+
 /// Whether a backend may be called that; if not, that is said.
 pub(crate) fn check_name(name: &CStr) -> Result {
     backend_name(name.to_bytes()).map(drop)
@@ -799,8 +954,13 @@ impl Config {
         let mem_count = number("test_mem", &table::test_mem, BACKENDS_MAX, "give 0 to 32")?;
         let regions = Self::regions(&values, mem_count)?;
         let mems = Self::mems(&values.zones, &regions, mem_count)?;
+        let kho = kho()?;
+        if kho.is_some() && regions.iter().any(|r| r.name.to_bytes() == b"kho") {
+            return refuse("name", b"kho", "taken by kho=Y; give another");
+        }
         Ok(Self {
             regions,
+            kho,
             mems,
             kmsg_bytes: kmsg_bytes(
                 "kmsg_bytes",

@@ -153,3 +153,23 @@ pub(crate) struct RecordInfo {
     /// Whether the content is still compressed, because it can't be decompressed.
     pub(crate) compressed: bool,
 }
+
+/// A run of the recorder, of which a backend keeps the records apart from those of other runs.
+pub(crate) struct GenerationInfo<'a> {
+    /// Its number.
+    pub(crate) number: u64,
+    /// Whether it is the present one.
+    pub(crate) current: bool,
+    /// When it began.
+    pub(crate) start: Stamp,
+    /// When it ended, if that is known.
+    pub(crate) end: Option<Stamp>,
+    /// Of its kernel's boot, zeros if not known.
+    pub(crate) boot_id: [u8; 16],
+    /// Of its kernel.
+    pub(crate) release: &'a str,
+    /// Memory that it takes up.
+    pub(crate) bytes: usize,
+    /// Records that can be read.
+    pub(crate) records: usize,
+}

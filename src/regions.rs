@@ -19,6 +19,7 @@ use crate::{
     params::{
         Config,
         Effective,
+        KhoConfig,
         MemConfig,
         Place,
         RegionConfig, //
@@ -55,7 +56,7 @@ pub(crate) fn make(config: &Config, dispatcher: &Dispatcher) -> Result<Made> {
         effective: Effective::default(),
         failed: None,
     };
-    let count = config.regions.len() + config.mems.len();
+    let count = config.regions.len() + usize::from(config.kho.is_some()) + config.mems.len();
     if count > BACKENDS_MAX {
         pr_err!("{} backends: at most {} at once\n", count, BACKENDS_MAX);
         return Err(E2BIG);
@@ -66,6 +67,12 @@ pub(crate) fn make(config: &Config, dispatcher: &Dispatcher) -> Result<Made> {
             dispatcher.add(backend)
         });
         match added {
+            Ok(entry) => made.entries.push(entry, GFP_KERNEL)?,
+            Err(e) => made.failed = made.failed.or(Some(e)),
+        }
+    }
+    if let Some(config) = &config.kho {
+        match kho(config).and_then(|backend| dispatcher.add(backend)) {
             Ok(entry) => made.entries.push(entry, GFP_KERNEL)?,
             Err(e) => made.failed = made.failed.or(Some(e)),
         }
@@ -82,7 +89,7 @@ pub(crate) fn make(config: &Config, dispatcher: &Dispatcher) -> Result<Made> {
 /// What to do where no backend was asked for: they can be made later, unless that is an error or
 /// this kernel has no way.
 pub(crate) fn none_given(config: &Config) -> Result {
-    let how = "mem_address= and mem_size=, or mem_name= of a reserve_mem= region";
+    let how = "mem_address= and mem_size=, mem_name= of a reserve_mem= region, or kho=Y";
     if config.strict || !cfg!(CONFIG_CONFIGFS_FS) {
         pr_err!("nothing to record to: give {}\n", how);
         return Err(EINVAL);
@@ -213,4 +220,24 @@ pub(crate) fn plain(config: &MemConfig) -> Result<KBox<dyn Backend>> {
     )
     .inspect_err(|e| pr_err!("{}: can't register: {:?}\n", &*config.name, e))?;
     Ok(KBox::new(backend, GFP_KERNEL)?)
+}
+
+/// Makes the backend for Kexec HandOver. May sleep.
+#[cfg(CONFIG_KEXEC_HANDOVER)]
+pub(crate) fn kho(config: &KhoConfig) -> Result<KBox<dyn Backend>> {
+    let layout = layout(&config.name, &config.sizes)?;
+    Ok(KBox::new(
+        crate::backend::kho::Kho::new(config, layout)?,
+        GFP_KERNEL,
+    )?)
+}
+
+/// Says that this kernel has no Kexec HandOver.
+#[cfg(not(CONFIG_KEXEC_HANDOVER))]
+pub(crate) fn kho(config: &KhoConfig) -> Result<KBox<dyn Backend>> {
+    pr_err!(
+        "{}: nothing can be handed over: this kernel was built without CONFIG_KEXEC_HANDOVER\n",
+        &*config.name
+    );
+    Err(EOPNOTSUPP)
 }

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What became of the records: `/sys/kernel/debug/mpstore/status`, a line for each backend and
-//! kind.
+//! kind; and what backends have of earlier runs: `generations` beside it.
 
 use crate::{
     dispatch::{
         Dispatcher,
         Entry, //
     },
-    record::Kind,
+    record::{
+        GenerationInfo,
+        Kind, //
+    },
 };
 use kernel::{
     debugfs::{
@@ -26,16 +29,24 @@ use kernel::{
 /// The file in debugfs. Without debugfs there is none, and nothing is missing.
 pub(crate) struct Status {
     _file: Pin<KBox<File<Arc<Dispatcher>>>>,
+    _generations: Pin<KBox<File<Arc<Dispatcher>>>>,
 }
 
 impl Status {
     /// Makes it in `dir`. May sleep.
     pub(crate) fn new(dispatcher: Arc<Dispatcher>, dir: &Dir) -> Result<Self> {
         let file = KBox::pin_init(
-            dir.read_callback_file(c"status", dispatcher, &show),
+            dir.read_callback_file(c"status", dispatcher.clone(), &show),
             GFP_KERNEL,
         )?;
-        Ok(Self { _file: file })
+        let generations = KBox::pin_init(
+            dir.read_callback_file(c"generations", dispatcher, &show_generations),
+            GFP_KERNEL,
+        )?;
+        Ok(Self {
+            _file: file,
+            _generations: generations,
+        })
     }
 }
 
@@ -73,4 +84,32 @@ fn lines(entry: &Entry, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         ))?;
     }
     Ok(())
+}
+
+/// As [`show`]: columns keep their places.
+fn show_generations(dispatcher: &Arc<Dispatcher>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str("backend generation current start end boot_id release bytes records\n")?;
+    dispatcher.entries().try_for_each(|entry| {
+        let show = &mut |g: &GenerationInfo<'_>| {
+            let end = g.end.unwrap_or_default();
+            f.write_fmt(fmt!(
+                "{} {} {} {}.{:06} {}.{:06} ",
+                entry.name(),
+                g.number,
+                if g.current { "Y" } else { "N" },
+                g.start.sec,
+                g.start.usec,
+                end.sec,
+                end.usec
+            ))
+            .and_then(|()| {
+                g.boot_id
+                    .iter()
+                    .try_for_each(|byte| f.write_fmt(fmt!("{:02x}", byte)))
+            })
+            .and_then(|()| f.write_fmt(fmt!(" {} {} {}\n", g.release, g.bytes, g.records)))
+            .map_err(|_| EIO)
+        };
+        entry.backend().generations(show).map_err(|_| fmt::Error)
+    })
 }

@@ -18,6 +18,8 @@ pub(crate) mod ftrace;
 mod hooked;
 pub(crate) mod inline_atomic;
 pub(crate) mod kallsyms;
+#[cfg(CONFIG_KEXEC_HANDOVER)]
+pub(crate) mod kho;
 pub(crate) mod kmsg_dump;
 #[cfg(CONFIG_KRETPROBES)]
 pub(crate) mod kretprobe;

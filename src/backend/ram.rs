@@ -101,6 +101,19 @@ impl Ram {
         self.layout.dmesg_count()
     }
 
+    /// Erases a record on the medium too, for a region that nobody writes to any more.
+    #[cfg(CONFIG_KEXEC_HANDOVER)]
+    pub(crate) fn wipe(&self, id: &RecordId) -> Result {
+        self.erase(id)?;
+        if let Some(stream) = self.stream(id.kind) {
+            stream.activate(&self.area);
+        }
+        if let (Kind::Ftrace, Some(trace)) = (id.kind, &self.trace) {
+            trace.activate(&self.area);
+        }
+        Ok(())
+    }
+
     fn stream(&self, kind: Kind) -> Option<&Stream> {
         self.streams.get(kind.index())?.as_ref()
     }

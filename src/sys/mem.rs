@@ -141,6 +141,12 @@ enum Kind {
     Io { start: u64 },
     /// Ordinary kernel memory, which does not outlive anything. Kept by `VVec`.
     Heap(VVec<u8>),
+    /// Folios laid end to end, each with a reference.
+    #[cfg(CONFIG_KEXEC_HANDOVER)]
+    Folios {
+        base: NonNull<c_void>,
+        heads: KVec<*mut kernel::bindings::page>,
+    },
 }
 
 /// A mapped range of bytes that others (hardware, an earlier kernel) may have written.
@@ -212,6 +218,47 @@ impl PersistentMem {
             virt,
             len,
             kind: Kind::Heap(mem),
+        })
+    }
+
+    /// Maps folios one behind the other, cached. Each is given by its first page and its size in
+    /// bytes. The mapping holds a reference to them. May sleep.
+    ///
+    /// # Safety
+    ///
+    /// Each is a folio of that size, to which the caller has a reference.
+    #[cfg(CONFIG_KEXEC_HANDOVER)]
+    pub(super) unsafe fn folios(
+        folios: impl Iterator<Item = (NonNull<kernel::bindings::page>, usize)>,
+        len: usize,
+    ) -> Result<Self> {
+        let (mut heads, mut pages, mut sum) = (KVec::new(), VVec::new(), 0usize);
+        for (head, size) in folios {
+            heads.push(head.as_ptr(), GFP_KERNEL)?;
+            for n in 0..size / (PAGE_SIZE as usize) {
+                // SAFETY: The folio has that many pages, whose descriptors are an array.
+                pages.push(unsafe { head.as_ptr().add(n) }, GFP_KERNEL)?;
+            }
+            sum = sum.saturating_add(size);
+        }
+        if len == 0 || len > sum {
+            return Err(EINVAL);
+        }
+        let count = u32::try_from(pages.len()).map_err(|_| E2BIG)?;
+        // SAFETY: `pages` holds `count` page pointers, which the callee only reads.
+        let base = unsafe {
+            bindings::mpstore_vmap(pages.as_mut_ptr().cast(), count, MemType::Cached as u32)
+        };
+        let base = NonNull::new(base).ok_or(ENOMEM)?;
+        for head in &heads {
+            // SAFETY: The caller has a reference.
+            unsafe { bindings::mpstore_folio_get(*head) };
+        }
+        // INVARIANT: The mapping covers `sum` bytes, and its pages stay by the references.
+        Ok(Self {
+            virt: base.cast(),
+            len,
+            kind: Kind::Folios { base, heads },
         })
     }
 
@@ -415,6 +462,15 @@ impl Drop for PersistentMem {
                 unsafe { kernel::bindings::release_mem_region(*start, self.len as u64) };
             }
             Kind::Heap(mem) => debug_assert!(mem.len() == self.len),
+            #[cfg(CONFIG_KEXEC_HANDOVER)]
+            Kind::Folios { base, heads } => {
+                // SAFETY: Made by `folios()`, and by ownership nobody uses it any more.
+                unsafe { bindings::vunmap(base.as_ptr()) };
+                for head in heads {
+                    // SAFETY: The reference was taken there.
+                    unsafe { bindings::mpstore_folio_put(*head) };
+                }
+            }
         }
     }
 }
