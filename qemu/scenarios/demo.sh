@@ -1,17 +1,27 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# `make demo`: two RAM regions, every frontend, a panic, and what is left.
+# `make demo`: two RAM regions, every frontend, a panic, and what is left. Then a
+# kexec, and what came along.
 #
-# vm: timeout=180
+# vm: mem=1G kexec timeout=300
+# cmdline: kho=on kho_scratch=16M,64M,16M
 # kernels: custom debug stock
 . /tests/lib.sh
-plan 14
+plan 21
 MARK=$(uuid marker)
 TTY=/dev/ttyS2
 
 load() {
 	load_mpstore mem_address=$REGION_A,$REGION_B mem_size=0x100000 record_size=0x4000 \
-		console_size=0x10000 pmsg_size=0x10000 tty_size=0x10000 ftrace_size=0
+		console_size=0x10000 pmsg_size=0x10000 tty_size=0x10000 ftrace_size=0 "$@"
+}
+show() {
+	find "$1" -type f | sort | while read -r f; do
+		note "$(printf '%-60s %7d bytes' "${f#"$PSTORE"/}" "$(wc -c <"$f")")"
+		# The first line, and the first that is ours.
+		tr -d '\0' <"$f" | tr '\r' '\n' | awk -v m="$2" '
+			NR == 1 || (index($0, m) && !n++) { print "#       " substr($0, 1, 100) }'
+	done
 }
 
 case $STAGE in
@@ -31,12 +41,7 @@ case $STAGE in
 	note "it is back. Load mpstore again and look"
 	check "mpstore loads again" load || bail "no module"
 	check "mount pstore" mount_pstore || bail "no file system"
-	find "$PSTORE" -type f | sort | while read -r f; do
-		note "$(printf '%-60s %7d bytes' "${f#"$PSTORE"/}" "$(wc -c <"$f")")"
-		# The first line, and the first that is ours.
-		tr -d '\0' <"$f" | tr '\r' '\n' | awk -v m="$MARK" '
-			NR == 1 || (index($0, m) && !n++) { print "#       " substr($0, 1, 100) }'
-	done
+	show "$PSTORE" "$MARK"
 	for b in ramoops ramoops1; do
 		for k in dmesg console pmsg tty; do
 			case $k in
@@ -47,5 +52,26 @@ case $STAGE in
 			esac
 			check "$b: $k holds what was written" sh -c "cat $PSTORE/$b/$k-$b-* | grep -q '$want'"
 		done
+	done
+	umount_pstore
+	rmmod mpstore
+	note "load it once more, with memory that goes over kexec, say something and jump"
+	check "mpstore loads with kho=Y" load kho=Y || bail "no module"
+	echo "$MARK before kexec: kmsg" >/dev/kmsg
+	echo "$MARK before kexec: pmsg" >/dev/pmsg0
+	echo "$MARK before kexec: tty" >$TTY
+	next_stage 3
+	kexec_now nowatchdog ;;
+3)
+	note "another kernel, no reset. Load mpstore and look"
+	check "mpstore loads in the next kernel" load kho=Y || bail "no module"
+	check "mount pstore" mount_pstore || bail "no file system"
+	show "$PSTORE/kho" "$MARK"
+	for k in dmesg console pmsg tty; do
+		case $k in
+		dmesg | console) want=kmsg ;;
+		*) want=$k ;;
+		esac
+		check "kho: $k came along" sh -c "cat $PSTORE/kho/$k-kho-* | grep -q '$MARK before kexec: $want'"
 	done ;;
 esac
