@@ -16,7 +16,7 @@ $(error KERNEL is custom, debug or stock, not '$(KERNEL)')
 endif
 
 .DEFAULT_GOAL := modules
-.PHONY: help modules demo test vm vmtest bench clean clippy clippy-module fmt fmt-check buildroot kernel guest
+.PHONY: help modules demo test test-all vm vmtest bench clean clippy clippy-module fmt fmt-check buildroot kernel guest
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -56,6 +56,11 @@ demo: modules guest ## boot, write, crash, look: what mpstore is for, in a minut
 
 test: buildroot ## everything: lints, host tests, module, tests in virtual machines
 	@KERNEL=$(KERNEL) qemu/run-tests $(T)
+
+test-all: ## `make test`, and what takes too long for it: hours
+	@$(MAKE) test
+	@$(MAKE) vmtest T=kho_memory
+	@MPSTORE_CMDLINE=kho_scratch=64M,256M,64M $(MAKE) vmtest KERNEL=debug
 
 vmtest: modules guest ## only the tests in virtual machines
 	@for k in `$(ENTER) qemu/vm needs --kernel $(KERNEL) $(T)`; do qemu/kernel/build $$k >/dev/null; done
