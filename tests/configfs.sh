@@ -41,14 +41,6 @@ remount() { umount_pstore 2>/dev/null; mount_pstore; }
 backends() { ls "$PSTORE" | tr '\n' ' '; }
 backends_are() { [ "$(backends)" = "$1" ] || { echo "there is '$(backends)', wanted '$1'"; return 1; }; }
 speak() { echo "$1 kmsg" >/dev/kmsg; echo "$1 pmsg" >/dev/pmsg0; echo "$1 tty" >/dev/ttyS2; }
-# KASAN keeps back what was freed; on such a kernel kmemleak looks for what is lost.
-SLACK=8192
-[ ! -e /sys/kernel/debug/kmemleak ] || SLACK=32768
-free_kb() {
-	echo 3 >/proc/sys/vm/drop_caches
-	sleep 1
-	awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo
-}
 STOP=/tmp/traffic
 traffic() {
 	touch $STOP

@@ -135,6 +135,16 @@ mount_pstore() {
 }
 umount_pstore() { umount "$PSTORE"; }
 
+# free_kb: memory that is to be had, for "as before" with SLACK. KASAN keeps back
+# what was freed; on such a kernel kmemleak looks for what is lost.
+SLACK=8192
+[ ! -e /sys/kernel/debug/kmemleak ] || SLACK=32768
+free_kb() {
+	echo 3 >/proc/sys/vm/drop_caches
+	sleep 1
+	awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo
+}
+
 # --- plain memory, without mpstore (needs /dev/mem) ------------------------
 # poke ADDRESS TEXT, peek ADDRESS LENGTH
 poke() { printf %s "$2" | dd of=/dev/mem bs=1 seek=$(($1)) conv=notrunc 2>/dev/null; }

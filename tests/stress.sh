@@ -30,14 +30,6 @@ refuses() {
 	# What rmmod says for EBUSY and for EAGAIN.
 	grep -q 'busy\|temporarily unavailable' /tmp/rmmod.out && loaded
 }
-# KASAN keeps back what was freed; on such a kernel kmemleak looks for what is lost.
-SLACK=8192
-[ ! -e /sys/kernel/debug/kmemleak ] || SLACK=32768
-free_kb() {
-	echo 3 >/proc/sys/vm/drop_caches
-	sleep 1
-	awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo
-}
 
 # Each goes on until the file is gone, so that no one has to be killed in the
 # middle of a write.
