@@ -110,7 +110,7 @@ fn the_header_for_c_says_the_same() {
     fs::write(&source, text).unwrap();
     let done = Command::new("gcc")
         .args(["-Wall", "-Wextra", "-Werror", "-pedantic", "-std=c11", "-I"])
-        .arg(top.join("include"))
+        .arg(top.join("src/format"))
         .arg("-o")
         .args([&program, &source])
         .status()
