@@ -63,7 +63,7 @@ test-all: ## `make test`, and what takes too long for it: hours
 	@MPSTORE_CMDLINE=kho_scratch=64M,256M,64M $(MAKE) vmtest KERNEL=debug
 
 vmtest: modules guest ## only the tests in virtual machines
-	@for k in `$(ENTER) qemu/vm needs --kernel $(KERNEL) $(T)`; do qemu/kernel/build $$k >/dev/null; done
+	@for k in `$(ENTER) qemu/vm needs --kernel $(KERNEL) $(T)`; do $(MAKE) -s modules KERNEL=$${k%-image}; done
 	@$(ENTER) qemu/vm test --kernel $(KERNEL) $(T)
 
 bench: ## measure against the in-tree pstore, in instructions: Documentation/performance.md

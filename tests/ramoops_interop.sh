@@ -10,7 +10,7 @@
 # vm: timeout=150 quiet=90 ram=file second=stock
 # kernels: custom
 . /tests/lib.sh
-plan 27
+plan 29
 TTY_SIZE=0x10000
 C_SIZE=$((REGION_A_SIZE - TTY_SIZE))
 ZONES="record_size=0x8000 console_size=0x10000 pmsg_size=0x10000 ftrace_size=0"
@@ -66,6 +66,11 @@ case $STAGE in
 	next_stage 3
 	switch_kernel stock ;;
 3)
+	# Debian's kernel has no CONFIG_KEXEC_HANDOVER.
+	insmod /modules/configfs.ko
+	check "kho=Y is refused where the kernel can't" sh -c "ttytool insmod /mpstore.ko kho=Y 2>&1 | grep EOPNOTSUPP"
+	check "with a line that says why" sh -c \
+		"dmesg | grep 'mpstore: kho: nothing can be handed over: this kernel was built without CONFIG_KEXEC_HANDOVER'"
 	check "the C ramoops loads on mpstore's region" load_c || bail "no C ramoops"
 	mount -t pstore pstore $PSTORE 2>/dev/null
 	check "the C ramoops shows the same records, tty aside" names_are $PSTORE \
