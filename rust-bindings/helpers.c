@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See helpers.h. */
 
+#include <linux/cred.h>
 #include <linux/dcache.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
@@ -295,6 +296,26 @@ bool mpstore_dir_emit_dots(struct file *file, struct dir_context *ctx)
 bool mpstore_dir_emit(struct dir_context *ctx, const char *name, int len, u64 ino, bool dir)
 {
 	return dir_emit(ctx, name, len, ino, dir ? DT_DIR : DT_REG);
+}
+
+const struct cred *mpstore_kernel_cred(void)
+{
+	return kernel_cred();
+}
+
+const struct cred *mpstore_override_kernel_creds(void)
+{
+	return override_creds(kernel_cred());
+}
+
+void mpstore_revert_creds(const struct cred *old)
+{
+	revert_creds(old);
+}
+
+bool mpstore_dentry_unhashed(const struct dentry *dentry)
+{
+	return d_unhashed(dentry);
 }
 
 const char *mpstore_dentry_name(const struct dentry *dentry)

@@ -98,7 +98,13 @@ bool mpstore_inode_is_new(struct inode *inode);
 bool mpstore_dir_emit_dots(struct file *file, struct dir_context *ctx);
 bool mpstore_dir_emit(struct dir_context *ctx, const char *name, int len, u64 ino, bool dir);
 
+/* linux/cred.h */
+const struct cred *mpstore_kernel_cred(void);
+const struct cred *mpstore_override_kernel_creds(void);
+void mpstore_revert_creds(const struct cred *old);
+
 /* linux/dcache.h */
+bool mpstore_dentry_unhashed(const struct dentry *dentry);
 const char *mpstore_dentry_name(const struct dentry *dentry);
 u32 mpstore_dentry_name_len(const struct dentry *dentry);
 

@@ -30,6 +30,7 @@ use kernel::{
     debugfs::Dir,
     new_mutex,
     prelude::*,
+    str::CString,
     sync::{
         Arc,
         Mutex, //
@@ -42,6 +43,8 @@ pub(crate) struct Settings {
     compress: Option<mpstore_format::dump::Method>,
     /// See the parameter `tty_probe`.
     tty_probe: crate::params::ProbeKind,
+    /// See the parameter `pmsg_device`.
+    pmsg_device: Option<CString>,
     /// See the parameter `record_ftrace`.
     record_ftrace: bool,
     /// Whether a frontend that can't start is an error.
@@ -121,7 +124,7 @@ impl Control {
         let fs = PstoreFs::register(dispatcher.clone(), config.layout, kmsg_bytes, module);
         let fs = fs.inspect_err(|e| {
             let why = if *e == EBUSY {
-                "the in-tree pstore is in this kernel"
+                "there is one that can't be displaced"
             } else {
                 "see the errno"
             };
@@ -130,6 +133,10 @@ impl Control {
         let settings = Settings {
             compress: config.compress,
             tty_probe: config.tty_probe,
+            pmsg_device: match &config.pmsg_device {
+                Some(name) => Some(CString::try_from(&**name)?),
+                None => None,
+            },
             record_ftrace: config.record_ftrace,
             strict: config.strict,
         };
@@ -187,13 +194,16 @@ impl Control {
     ) -> Result {
         let dispatcher = || self.dispatcher.clone();
         self.ensure(Kind::Pmsg, &mut frontends.pmsg, || {
-            Pmsg::start(dispatcher(), self.module)
+            let name = self.pmsg_device()?;
+            crate::params::publish_pmsg_device(&name)?;
+            Pmsg::start(dispatcher(), self.module, name)
         })?;
         self.ensure(Kind::Tty, &mut frontends.tty, || {
             Tty::start(dispatcher(), self.settings.tty_probe)
         })?;
         self.ensure(Kind::Ftrace, &mut frontends.ftrace, || {
-            Ftrace::start(dispatcher(), &self.debugfs, self.settings.record_ftrace)
+            let (beside, on) = (self.fs.is_beside_intree(), self.settings.record_ftrace);
+            Ftrace::start(dispatcher(), &self.debugfs, beside, on)
         })?;
         // One that is too small stays until a larger one runs: better a record twice than none.
         let fits = frontends
@@ -221,6 +231,28 @@ impl Control {
         self.ensure(Kind::Console, &mut frontends.console, || {
             Console::start(dispatcher())
         })
+    }
+
+    /// What the pmsg frontend's device is called. The in-tree pstore may have the usual name.
+    fn pmsg_device(&self) -> Result<CString> {
+        let taken = self.fs.intree_has_pmsg();
+        match &self.settings.pmsg_device {
+            Some(name) if taken && name.to_bytes() == b"pmsg0" => {
+                pr_err!(
+                    "pmsg_device=pmsg0: the in-tree pstore has it; give another name, or nothing \
+                     for pmsg1\n"
+                );
+                Err(EBUSY)
+            }
+            Some(name) => Ok(CString::try_from(&**name)?),
+            None if taken => {
+                pr_info!(
+                    "/dev/pmsg0 is the in-tree pstore's, mpstore's is /dev/pmsg1 (see pmsg_device=)\n"
+                );
+                Ok(CString::try_from(c"pmsg1")?)
+            }
+            None => Ok(CString::try_from(c"pmsg0")?),
+        }
     }
 
     /// Starts a frontend if some backend wants its records and it does not run. One that can't

@@ -18,6 +18,7 @@ use crate::{
         Dispatcher,
         Entry, //
     },
+    intree::InTree,
     params,
     sys::{
         bell::{
@@ -241,11 +242,20 @@ impl vfs::Tree for Tree {
     }
 
     fn lookup(&self, view: usize, dir: Option<&Item>, name: &[u8]) -> Option<Arc<Item>> {
-        self.catalog.lock().lookup(Layout::of(view), dir, name)
+        let (layout, mut catalog) = (Layout::of(view), self.catalog.lock());
+        catalog.lookup(layout, dir, name).or_else(|| {
+            let looked = self.is_mounted() && catalog.look_next_door(&self.dispatcher);
+            looked.then(|| catalog.lookup(layout, dir, name)).flatten()
+        })
     }
 
     fn next(&self, view: usize, dir: Option<&Item>, from: u64) -> Option<Arc<Item>> {
-        self.catalog.lock().next(Layout::of(view), dir, from)
+        let mut catalog = self.catalog.lock();
+        if from == vfs::FIRST && self.is_mounted() {
+            // Somebody looks from the beginning.
+            catalog.look_next_door(&self.dispatcher);
+        }
+        catalog.next(Layout::of(view), dir, from)
     }
 
     fn dirs(&self, view: usize) -> u32 {
@@ -261,15 +271,15 @@ impl vfs::Tree for Tree {
         u32::from(layout.has_dirs()) + u32::from(layout.has_files())
     }
 
-    fn open(&self, item: &Item) -> Result<VVec<u8>> {
+    fn open(&self, item: &Item) -> Result<vfs::Content> {
         self.check_permission()?;
         let record = item.record().ok_or(EISDIR)?;
-        record.entry.backend().read(&record.id).inspect_err(|e| {
+        record.source.open(&record.id).inspect_err(|e| {
             // Another record has its place. The VFS looks the name up again.
             if *e == ESTALE {
                 let mut catalog = self.catalog.lock();
                 if vfs::Node::alive(item) {
-                    catalog.scan_one(&record.entry);
+                    catalog.scan_again(&record.source, &self.dispatcher);
                 }
             }
         })
@@ -283,7 +293,7 @@ impl vfs::Tree for Tree {
         if !vfs::Node::alive(item) {
             return Err(ENOENT);
         }
-        match record.entry.backend().erase(&record.id) {
+        match record.source.erase(&record.id) {
             // Another record took its place: the one that the file stood for is gone already.
             Err(e) if e != ESTALE => return Err(e),
             _ => {}
@@ -345,12 +355,31 @@ impl PstoreFs {
             }),
             GFP_KERNEL,
         )?;
-        let this = Self {
-            registration: vfs::Registration::new(&TYPE, tree.clone(), module, NAME)?,
-            // The type was free, so the in-tree pstore, which makes both, is not there.
-            _mount_point: Some(vfs::MountPoint::new(CString::try_from_fmt(fmt!(
+        let registration = vfs::Registration::new(&TYPE, tree.clone(), module, NAME)?;
+        let mount_point = match registration.displaced() {
+            // The in-tree pstore, which has made the mount point as well.
+            Some(displaced) => {
+                let intree = InTree::new(displaced).inspect_err(|e| {
+                    pr_err!(
+                        "can't look into the in-tree pstore, whose records would be out of reach: \
+                         {:?}\n",
+                        e
+                    )
+                })?;
+                pr_info!(
+                    "the in-tree pstore is in this kernel: 'mount -t pstore' is mpstore's until it \
+                     is unloaded, what was mounted before stays\n"
+                );
+                tree.catalog.lock().adopt(intree);
+                None
+            }
+            None => Some(vfs::MountPoint::new(CString::try_from_fmt(fmt!(
                 "{}", NAME
             ))?)?),
+        };
+        let this = Self {
+            registration,
+            _mount_point: mount_point,
             dispatcher,
         };
         this.dispatcher.set_news(Some(Bell::new(tree)?))?;
@@ -362,12 +391,25 @@ impl PstoreFs {
         self.registration.open();
     }
 
+    /// Whether the in-tree pstore is in this kernel.
+    pub(crate) fn is_beside_intree(&self) -> bool {
+        self.registration.displaced().is_some()
+    }
+
+    /// Whether the in-tree pstore has `/dev/pmsg0`. May sleep.
+    pub(crate) fn intree_has_pmsg(&self) -> bool {
+        let catalog = self.registration.tree().catalog.lock();
+        catalog.intree().is_some_and(InTree::has_pmsg)
+    }
+
     /// A backend was added. May sleep.
     pub(crate) fn added(&self, entry: &Arc<Entry>) {
         let tree = self.registration.tree();
         let mut catalog = tree.catalog.lock();
         if tree.is_mounted() {
             catalog.scan_one(entry);
+            // It may have a name that the in-tree pstore's has had.
+            catalog.look_next_door(&self.dispatcher);
         }
     }
 

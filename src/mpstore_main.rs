@@ -23,6 +23,8 @@ mod dispatch;
 mod frontend;
 #[forbid(unsafe_code)]
 mod fs;
+#[forbid(unsafe_code)]
+mod intree;
 // Its table expands to linker sections, which the lint counts as unsafe code.
 mod params;
 #[forbid(unsafe_code)]

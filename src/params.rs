@@ -85,6 +85,8 @@ macro_rules! params_table {
                 "Where mounts that do not say show the records: tree, flat or both";
             update_ms: int, 0o600, "-1", Some($crate::params::set_update_ms),
                 "Milliseconds after an oops until mounts show what is new, and from then on; -1 for never";
+            pmsg_device: string, 0o400, "", None,
+                "Name in /dev of what user space writes to; default pmsg0, or pmsg1 beside the in-tree pstore's pmsg0";
             tty: bool, 0o600, "Y", Some($crate::params::set_tty),
                 "Whether terminal output is recorded";
             tty_names: list, 0o600, "*,!pts*,!ptm*", Some($crate::params::set_tty_names),
@@ -211,6 +213,11 @@ pub(crate) fn kmsg_bytes(name: &str, value: &[u8]) -> Result<usize> {
     }
 }
 
+/// Shows the value of `pmsg_device` in force.
+pub(crate) fn publish_pmsg_device(name: &CStr) -> Result {
+    table::pmsg_device.store(name.to_bytes())
+}
+
 /// Shows a value of `kmsg_bytes` that came by another way.
 pub(crate) fn publish_kmsg_bytes(bytes: usize) -> Result {
     let text = CString::try_from_fmt(fmt!("{}", bytes))?;
@@ -256,6 +263,23 @@ pub(crate) enum ProbeKind {
     Fprobe,
     /// By kretprobe.
     Kprobe,
+}
+
+/// The name that `pmsg_device` gives, if it does.
+fn pmsg_device() -> Result<Option<CString>> {
+    let value = Value::of("pmsg_device", &table::pmsg_device)?;
+    let fits = |b: &u8| b.is_ascii_alphanumeric() || b"_-".contains(b);
+    match value.as_bytes() {
+        b"" => Ok(None),
+        text if text.len() <= 32 && text.iter().all(fits) => Ok(Some(CString::try_from_fmt(
+            fmt!("{}", BStr::from_bytes(text)),
+        )?)),
+        text => refuse(
+            "pmsg_device",
+            text,
+            "give a name of at most 32 letters, digits, _ and -",
+        ),
+    }
 }
 
 fn probe_kind() -> Result<ProbeKind> {
@@ -432,6 +456,8 @@ pub(crate) struct Config {
     pub(crate) compress: Option<Method>,
     /// See the parameter.
     pub(crate) tty_probe: ProbeKind,
+    /// See the parameter.
+    pub(crate) pmsg_device: Option<CString>,
     /// See the parameter.
     pub(crate) record_ftrace: bool,
     /// See the parameter.
@@ -969,6 +995,7 @@ impl Config {
             layout: layout("layout", Value::of("layout", &table::layout)?.as_bytes())?,
             compress: compression()?,
             tty_probe: probe_kind()?,
+            pmsg_device: pmsg_device()?,
             record_ftrace: boolean("record_ftrace", &table::record_ftrace)?,
             strict: boolean("strict", &table::strict)?,
         })

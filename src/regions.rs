@@ -16,6 +16,7 @@ use crate::{
         Entry,
         BACKENDS_MAX, //
     },
+    intree,
     params::{
         Config,
         Effective,
@@ -171,6 +172,17 @@ pub(crate) fn ram(
     if let Some((from, to)) = other {
         pr_err!(
             "{}: mem_address={:#x}: overlaps the region at {:#x}-{:#x}; give each its own\n",
+            name,
+            address,
+            from,
+            to - 1
+        );
+        return Err(EBUSY);
+    }
+    if let Some((from, to)) = intree::ramoops_region().filter(overlaps) {
+        pr_err!(
+            "{}: mem_address={:#x}: the in-tree ramoops records to {:#x}-{:#x}; give another \
+             region, or unload ramoops first\n",
             name,
             address,
             from,

@@ -25,6 +25,7 @@ pub(crate) mod kmsg_dump;
 pub(crate) mod kretprobe;
 pub(crate) mod mem;
 pub(crate) mod miscdev;
+pub(crate) mod other_fs;
 pub(crate) mod param;
 pub(crate) mod platform;
 pub(crate) mod raw_lock;

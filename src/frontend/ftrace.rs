@@ -133,9 +133,14 @@ pub(crate) struct Ftrace {
 }
 
 impl Ftrace {
-    /// Makes the switch in `debugfs`, and where the in-tree pstore has it if that place is free. On
-    /// if `on`. May sleep.
-    pub(crate) fn start(dispatcher: Arc<Dispatcher>, debugfs: &Dir, on: bool) -> Result<Self> {
+    /// Makes the switch in `debugfs`, and where the in-tree pstore has it unless that is in this
+    /// kernel (`beside`) and may want the place. On if `on`. May sleep.
+    pub(crate) fn start(
+        dispatcher: Arc<Dispatcher>,
+        debugfs: &Dir,
+        beside: bool,
+        on: bool,
+    ) -> Result<Self> {
         let tap = Arc::new(
             Tap {
                 dispatcher,
@@ -150,7 +155,7 @@ impl Ftrace {
             }),
             GFP_KERNEL,
         )?;
-        let in_tree = if debugfs::exists(c"pstore") {
+        let in_tree = if beside || debugfs::exists(c"pstore") {
             None
         } else {
             let dir = Dir::new(c"pstore");

@@ -14,7 +14,12 @@ pub(crate) struct Ftrace;
 
 impl Ftrace {
     /// Refuses to be on.
-    pub(crate) fn start(_dispatcher: Arc<Dispatcher>, _debugfs: &Dir, on: bool) -> Result<Self> {
+    pub(crate) fn start(
+        _dispatcher: Arc<Dispatcher>,
+        _debugfs: &Dir,
+        _beside: bool,
+        on: bool,
+    ) -> Result<Self> {
         if on {
             pr_err!(
                 "record_ftrace=Y: this kernel was built without CONFIG_FUNCTION_TRACER or \

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! pmsg frontend: what user space writes to `/dev/pmsg0`.
+//! pmsg frontend: what user space writes to `/dev/pmsg0`, or to what else it is called.
 
 use crate::{
     backend::Context,
@@ -14,6 +14,7 @@ use crate::{
 use kernel::{
     new_mutex,
     prelude::*,
+    str::CString,
     sync::{
         Arc,
         Mutex, //
@@ -68,8 +69,12 @@ pub(crate) struct Pmsg {
 }
 
 impl Pmsg {
-    /// Makes the device, which only root may write, as in-tree. May sleep.
-    pub(crate) fn start(dispatcher: Arc<Dispatcher>, module: &'static ThisModule) -> Result<Self> {
+    /// Makes the device `/dev/<name>`, which only root may write, as in-tree. May sleep.
+    pub(crate) fn start(
+        dispatcher: Arc<Dispatcher>,
+        module: &'static ThisModule,
+        name: CString,
+    ) -> Result<Self> {
         let chunk = KBox::new([0; CHUNK], GFP_KERNEL)?;
         let sink = Arc::pin_init(
             pin_init!(Sink {
@@ -79,7 +84,7 @@ impl Pmsg {
             GFP_KERNEL,
         )?;
         Ok(Self {
-            _registration: miscdev::Registration::new(sink, module, c"pmsg0", 0o220)?,
+            _registration: miscdev::Registration::new(sink, module, name, 0o220)?,
         })
     }
 }

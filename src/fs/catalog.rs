@@ -10,6 +10,10 @@ use crate::{
         Dispatcher,
         Entry, //
     },
+    intree::{
+        InTree,
+        Neighbour, //
+    },
     record::{
         Kind,
         RecordId,
@@ -19,6 +23,7 @@ use crate::{
     sys::{
         time,
         vfs::{
+            Content,
             FileInfo,
             Kept,
             Node,
@@ -54,9 +59,67 @@ pub(crate) struct Item {
     kept: Kept,
 }
 
+/// Whose records a directory has.
+#[derive(Clone)]
+pub(super) enum Source {
+    /// A backend of ours.
+    Backend(Arc<Entry>),
+    /// One of the in-tree pstore.
+    InTree(Arc<Neighbour>),
+}
+
+impl Source {
+    fn name(&self) -> &CStr {
+        match self {
+            Self::Backend(entry) => entry.name(),
+            Self::InTree(other) => other.name(),
+        }
+    }
+
+    fn is(&self, entry: &Entry) -> bool {
+        matches!(self, Self::Backend(e) if core::ptr::eq(&**e, entry))
+    }
+
+    fn records(&self, f: &mut dyn FnMut(&RecordInfo) -> Result) -> Result {
+        match self {
+            Self::Backend(entry) => entry.backend().records(f),
+            Self::InTree(other) => other.records(f),
+        }
+    }
+
+    fn file_name(&self, info: &RecordInfo) -> Result<CString> {
+        match self {
+            Self::Backend(entry) => Ok(CString::try_from_fmt(fmt!(
+                "{}-{}-{}{}",
+                info.id.kind.as_str(),
+                entry.name(),
+                info.id.id,
+                if info.compressed { ".enc.z" } else { "" }
+            ))?),
+            Self::InTree(other) => other.file_name(&info.id),
+        }
+    }
+
+    /// What is in a record; `ESTALE` if another has its place. May sleep.
+    pub(super) fn open(&self, id: &RecordId) -> Result<Content> {
+        match self {
+            Self::Backend(entry) => Ok(Content::Bytes(entry.backend().read(id)?)),
+            Self::InTree(other) => other.open(id),
+        }
+    }
+
+    /// Erases a record; `ESTALE` if another has its place. May sleep.
+    pub(super) fn erase(&self, id: &RecordId) -> Result {
+        match self {
+            Self::Backend(entry) => entry.backend().erase(id),
+            Self::InTree(other) => other.erase(id),
+        }
+    }
+}
+
 /// What a file stands for.
 pub(super) struct Record {
-    pub(super) entry: Arc<Entry>,
+    pub(super) source: Source,
     pub(super) id: RecordId,
     /// Some grow while they are shown.
     size: Atomic<u64>,
@@ -133,7 +196,12 @@ impl Node for Item {
     }
 
     fn alive(&self) -> bool {
-        self.alive.load(Acquire)
+        let by_others = |record: &Record| match &record.source {
+            Source::Backend(_) => false,
+            // Others erase there as well.
+            Source::InTree(other) => !other.has(&record.id),
+        };
+        self.alive.load(Acquire) && !self.record.as_ref().is_some_and(by_others)
     }
 
     fn kept(&self) -> &Kept {
@@ -150,7 +218,7 @@ fn key(id: &RecordId) -> Key {
 
 /// One backend.
 struct Shelf {
-    entry: Arc<Entry>,
+    source: Source,
     dir: Arc<Item>,
     by_key: RBTree<Key, Arc<Item>>,
     /// In the order of their numbers. Those that are gone stay until the backend is looked at
@@ -163,8 +231,8 @@ impl Shelf {
     /// looked at stays as it was. May sleep.
     fn scan(&mut self, next: &mut u64) {
         let mut old = core::mem::replace(&mut self.by_key, RBTree::new());
-        let entry = self.entry.clone();
-        let result = entry.backend().records(&mut |info| {
+        let source = self.source.clone();
+        let result = source.records(&mut |info| {
             let key = key(&info.id);
             if self.by_key.get(&key).is_some() {
                 return Ok(());
@@ -175,7 +243,7 @@ impl Shelf {
                     if let Some(item) = gone {
                         item.kill();
                     }
-                    let item = Self::make(&entry, info, next)?;
+                    let item = Self::make(&source, info, next)?;
                     // Numbers rise, so the order is kept.
                     self.by_number.push(item.clone(), GFP_KERNEL)?;
                     self.put(key, item)
@@ -185,7 +253,7 @@ impl Shelf {
         match result {
             Ok(()) => old.values().for_each(|item| item.kill()),
             Err(e) => {
-                pr_err!("{}: can't list its records: {:?}\n", entry.name(), e);
+                pr_err!("{}: can't list its records: {:?}\n", source.name(), e);
                 for (key, item) in old.iter() {
                     // One that can't be kept is gone.
                     let _ = self.put(*key, item.clone());
@@ -195,16 +263,10 @@ impl Shelf {
         self.by_number.retain(|item| item.alive());
     }
 
-    fn make(entry: &Arc<Entry>, info: &RecordInfo, next: &mut u64) -> Result<Arc<Item>> {
-        let name = CString::try_from_fmt(fmt!(
-            "{}-{}-{}{}",
-            info.id.kind.as_str(),
-            entry.name(),
-            info.id.id,
-            if info.compressed { ".enc.z" } else { "" }
-        ))?;
+    fn make(source: &Source, info: &RecordInfo, next: &mut u64) -> Result<Arc<Item>> {
+        let name = source.file_name(info)?;
         let record = Record {
-            entry: entry.clone(),
+            source: source.clone(),
             id: info.id,
             size: Atomic::new(info.size as u64),
             stamp: info.stamp,
@@ -224,6 +286,11 @@ impl Shelf {
 
     /// The file of that name: `<kind>-<backend>-<id>` and maybe a suffix.
     fn find(&self, name: &[u8]) -> Option<&Arc<Item>> {
+        let Source::Backend(entry) = &self.source else {
+            // These have names of their own.
+            let mut items = self.by_number.iter();
+            return items.find(|item| item.name.to_bytes() == name && item.alive());
+        };
         let at = name.iter().position(|b| *b == b'-')?;
         let (word, rest) = name.split_at(at);
         let kind = Kind::ALL
@@ -231,7 +298,7 @@ impl Shelf {
             .find(|kind| kind.as_str().as_bytes() == word)?;
         let digits = rest
             .strip_prefix(b"-")?
-            .strip_prefix(self.entry.name().to_bytes())?
+            .strip_prefix(entry.name().to_bytes())?
             .strip_prefix(b"-")?;
         let mut id = 0u64;
         for b in digits.iter().take_while(|b| b.is_ascii_digit()) {
@@ -261,6 +328,10 @@ impl Shelf {
 /// Everything that is shown.
 pub(super) struct Catalog {
     shelves: KVec<Shelf>,
+    /// The pstore that the kernel has anyway.
+    intree: Option<Arc<InTree>>,
+    /// The directory that was said to be its.
+    told: Option<CString>,
     /// The number of the next item. Never used twice.
     next: u64,
 }
@@ -270,6 +341,8 @@ impl Catalog {
     pub(super) fn new() -> Self {
         Self {
             shelves: KVec::new(),
+            intree: None,
+            told: None,
             next: FIRST,
         }
     }
@@ -282,38 +355,121 @@ impl Catalog {
 
     /// Looks at all backends there are. May sleep.
     pub(super) fn scan(&mut self, dispatcher: &Dispatcher) {
+        self.keep(|source| match source {
+            Source::Backend(_) => dispatcher.entries().any(|entry| source.is(&entry)),
+            Source::InTree(_) => true,
+        });
+        for entry in dispatcher.entries() {
+            self.scan_one(&entry);
+        }
+        self.look_next_door(dispatcher);
+    }
+
+    /// Forgets the sources of which `there` says no.
+    fn keep(&mut self, there: impl Fn(&Source) -> bool) {
         self.shelves.retain(|shelf| {
-            let there = dispatcher.entries().any(|e| Arc::ptr_eq(&e, &shelf.entry));
+            let there = there(&shelf.source);
             if !there {
                 shelf.kill();
             }
             there
         });
-        for entry in dispatcher.entries() {
-            self.scan_one(&entry);
+    }
+
+    /// Shows the records of the in-tree pstore as well.
+    pub(super) fn adopt(&mut self, intree: Arc<InTree>) {
+        self.intree = Some(intree);
+    }
+
+    /// The in-tree pstore, if there is one.
+    pub(super) fn intree(&self) -> Option<&InTree> {
+        self.intree.as_deref()
+    }
+
+    /// Looks at what the in-tree pstore has, of which nobody tells when it changes. A name that
+    /// one of ours has taken is given up. Answers whether there is anything. May sleep.
+    pub(super) fn look_next_door(&mut self, dispatcher: &Dispatcher) -> bool {
+        let Some(intree) = self.intree.clone() else {
+            return false;
+        };
+        let backend = intree.backend();
+        self.keep(|source| match source {
+            Source::Backend(_) => true,
+            Source::InTree(other) => {
+                let same = backend.as_ref().is_some_and(|b| &**b == other.backend());
+                same && dispatcher.find(other.name()).is_none()
+            }
+        });
+        let Some(backend) = backend else {
+            return false;
+        };
+        let known = |shelf: &Shelf| matches!(shelf.source, Source::InTree(_));
+        if !self.shelves.iter().any(known) {
+            let made = Neighbour::new(intree.clone(), backend, dispatcher);
+            let added = made.and_then(|other| {
+                self.tell(&intree, &other, dispatcher)?;
+                self.add(Source::InTree(other))
+            });
+            if let Err(e) = added {
+                pr_err!("records of the in-tree pstore can't be shown: {:?}\n", e);
+                return false;
+            }
         }
+        if let Some(shelf) = self.shelves.iter_mut().find(|shelf| known(shelf)) {
+            shelf.scan(&mut self.next);
+        }
+        true
     }
 
     /// Looks at one backend, which may be new. May sleep.
     pub(super) fn scan_one(&mut self, entry: &Arc<Entry>) {
-        if !(self.shelves.iter()).any(|shelf| Arc::ptr_eq(&shelf.entry, entry)) {
-            if let Err(e) = self.add(entry) {
+        if !(self.shelves.iter()).any(|shelf| shelf.source.is(entry)) {
+            if let Err(e) = self.add(Source::Backend(entry.clone())) {
                 pr_err!("{}: can't be shown: {:?}\n", entry.name(), e);
                 return;
             }
         }
         let mut shelves = self.shelves.iter_mut();
-        if let Some(shelf) = shelves.find(|shelf| Arc::ptr_eq(&shelf.entry, entry)) {
+        if let Some(shelf) = shelves.find(|shelf| shelf.source.is(entry)) {
             shelf.scan(&mut self.next);
         }
     }
 
-    fn add(&mut self, entry: &Arc<Entry>) -> Result {
-        let dir = Item::new(self.next, CString::try_from(entry.name())?, None)?;
+    /// Says once where the records of an in-tree backend are.
+    fn tell(&mut self, intree: &InTree, other: &Neighbour, dispatcher: &Dispatcher) -> Result {
+        if self
+            .told
+            .as_ref()
+            .is_some_and(|name| &**name == other.name())
+        {
+            return Ok(());
+        }
+        self.told = Some(CString::try_from(other.name())?);
+        pr_info!(
+            "the in-tree pstore records to {}; its records are shown in the directory {}\n",
+            other.backend(),
+            other.name()
+        );
+        intree.check_regions(dispatcher);
+        Ok(())
+    }
+
+    /// Looks again at whose record that is. May sleep.
+    pub(super) fn scan_again(&mut self, source: &Source, dispatcher: &Dispatcher) {
+        match source {
+            Source::Backend(entry) => self.scan_one(entry),
+            Source::InTree(_) => {
+                self.look_next_door(dispatcher);
+            }
+        }
+    }
+
+    fn add(&mut self, source: Source) -> Result {
+        let dir = Item::new(self.next, CString::try_from(source.name())?, None)?;
         self.next += 1;
         self.shelves.push(
             Shelf {
-                entry: entry.clone(),
+                source,
                 dir,
                 by_key: RBTree::new(),
                 by_number: VVec::new(),
@@ -325,13 +481,7 @@ impl Catalog {
 
     /// A backend is gone. May sleep.
     pub(super) fn remove(&mut self, entry: &Entry) {
-        self.shelves.retain(|shelf| {
-            let gone = core::ptr::eq(&*shelf.entry, entry);
-            if gone {
-                shelf.kill();
-            }
-            !gone
-        });
+        self.keep(|source| !source.is(entry));
     }
 
     /// A record is gone, unless another one has its place already.

@@ -18,6 +18,7 @@ use kernel::{
         c_int, //
     },
     prelude::*,
+    str::CString,
     sync::Arc, //
 };
 use mpstore_bindings as bindings;
@@ -41,6 +42,8 @@ struct Device {
 /// The device is registered, and stays where it is until it is deregistered.
 pub(crate) struct Registration<T: Sink> {
     inner: Pin<KBox<Hooked<Device, T>>>,
+    /// The device points to it.
+    _name: CString,
 }
 
 impl<T: Sink> Registration<T> {
@@ -48,12 +51,13 @@ impl<T: Sink> Registration<T> {
     pub(crate) fn new(
         target: Arc<T>,
         module: &'static ThisModule,
-        name: &'static CStr,
+        name: CString,
         mode: u16,
     ) -> Result<Self> {
         let dev = kernel::bindings::miscdevice {
             // CAST: 255.
             minor: kernel::bindings::MISC_DYNAMIC_MINOR as c_int,
+            // What a `CString` points to stays where it is, and this one stays as long.
             name: name.as_char_ptr(),
             mode,
             ..pin_init::zeroed()
@@ -72,7 +76,7 @@ impl<T: Sink> Registration<T> {
         // SAFETY: The device is initialised, pinned, and deregistered before it is freed.
         to_result(unsafe { kernel::bindings::misc_register(&raw mut (*raw).dev) })?;
         // INVARIANT: Just registered, in a pinned box.
-        Ok(Self { inner })
+        Ok(Self { inner, _name: name })
     }
 
     /// # Safety

@@ -10,6 +10,10 @@
 //! [`include/linux/fs_context.h`](srctree/include/linux/fs_context.h),
 //! [`include/linux/dcache.h`](srctree/include/linux/dcache.h)
 
+use super::other_fs::{
+    Displaced,
+    OpenFile, //
+};
 use core::marker::PhantomData;
 use kernel::{
     error::{
@@ -133,10 +137,18 @@ pub(crate) trait Tree: Send + Sync + 'static {
 
     /// The content of a file, read when it is opened. After `ESTALE` the name is looked up once
     /// more. May sleep.
-    fn open(&self, node: &Self::Node) -> Result<VVec<u8>>;
+    fn open(&self, node: &Self::Node) -> Result<Content>;
 
     /// Removes a file, with all its names if this succeeds. May sleep.
     fn unlink(&self, node: &Self::Node) -> Result;
+}
+
+/// What is in a file that was opened.
+pub(crate) enum Content {
+    /// These bytes.
+    Bytes(VVec<u8>),
+    /// What is in this file of another filesystem.
+    File(OpenFile),
 }
 
 /// Seconds since the epoch and nanoseconds.
@@ -704,7 +716,11 @@ impl<T: Tree> Ops<T> {
         pos: *mut kernel::bindings::loff_t,
     ) -> isize {
         // SAFETY: Set by `open_callback()`, not freed while the file is open, never changed.
-        let content = unsafe { &*(*file).private_data.cast::<VVec<u8>>() };
+        let content = match unsafe { &*(*file).private_data.cast::<Content>() } {
+            Content::Bytes(content) => content,
+            // SAFETY: As the VFS called us.
+            Content::File(other) => return unsafe { other.read_user(buf, len, pos) },
+        };
         // SAFETY: `content` is valid for reads of its length; the rest is as the VFS called us.
         unsafe {
             bindings::simple_read_from_buffer(
@@ -722,7 +738,7 @@ impl<T: Tree> Ops<T> {
     /// Called by the VFS for the last close of a file of this filesystem.
     unsafe extern "C" fn release_callback(_inode: *mut inode, file: *mut file) -> c_int {
         // SAFETY: Set by `open_callback()`; nobody uses the file any more.
-        drop(unsafe { KBox::from_raw((*file).private_data.cast::<VVec<u8>>()) });
+        drop(unsafe { KBox::from_raw((*file).private_data.cast::<Content>()) });
         0
     }
 
@@ -784,11 +800,13 @@ impl<T: Tree> FsType<T> {
 pub(crate) struct Registration<T: Tree> {
     ty: &'static FsType<T>,
     tree: Arc<T>,
+    /// Whose place it has taken. Registered again after ours is not any more.
+    displaced: Option<Displaced>,
 }
 
 impl<T: Tree> Registration<T> {
-    /// Registers a filesystem type, which can't be mounted before [`Self::open`]. May sleep.
-    /// `EBUSY` means that the kernel has one of that name.
+    /// Registers a filesystem type, which can't be mounted before [`Self::open`], in the place of
+    /// one that has the name already. May sleep. `EBUSY` means that this one can't be displaced.
     pub(crate) fn new(
         ty: &'static FsType<T>,
         tree: Arc<T>,
@@ -808,12 +826,23 @@ impl<T: Tree> Registration<T> {
             (*raw).kill_sb = Some(Ops::<T>::kill_callback);
         }
         // SAFETY: The type is initialised, static, and unregistered before the module goes.
-        let result = to_result(unsafe { bindings::register_filesystem(raw) });
+        let register = || to_result(unsafe { bindings::register_filesystem(raw) });
+        let result = match register() {
+            // Only now is it sure that there is one, and that no module is loaded by asking.
+            Err(e) if e == EBUSY => {
+                Displaced::take(name).and_then(|displaced| register().map(|()| Some(displaced)))
+            }
+            result => result.map(|()| None),
+        };
         if result.is_err() {
             ty.used.store(false, Release);
         }
         // INVARIANT: Just registered, with a null tree.
-        result.map(|()| Self { ty, tree })
+        result.map(|displaced| Self {
+            ty,
+            tree,
+            displaced,
+        })
     }
 
     /// From now on it can be mounted. To be called when the module can't fail to load any more:
@@ -821,6 +850,11 @@ impl<T: Tree> Registration<T> {
     pub(crate) fn open(&self) {
         // INVARIANT: Valid as long as `self`.
         self.ty.tree.store(Arc::as_ptr(&self.tree), Release);
+    }
+
+    /// Whose place it has taken, if there was somebody.
+    pub(crate) fn displaced(&self) -> Option<&Displaced> {
+        self.displaced.as_ref()
     }
 
     /// The tree.
