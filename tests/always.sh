@@ -5,6 +5,7 @@
 # must not be led astray.
 #
 # vm: timeout=150
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 11
 

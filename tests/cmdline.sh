@@ -4,7 +4,7 @@
 # does not look there by itself, as they do for modprobe, which does.
 #
 # vm: timeout=180
-# kernels: custom debug
+# kernels: custom debug stock
 # cmdline: mpstore.mem_address=0x18000000,0x18200000 mpstore.mem_size=1M mpstore.tty-names=ttyS2,!ttyS1 mpstore.max_reason=1 mpstore.max_reason=1,3 mpstore.console_size=0x8000 mpstore.foo=1 mpstore.name="left,right" mpstorex.tty=maybe
 . /tests/lib.sh
 plan 12

@@ -4,7 +4,7 @@
 # of different sizes; what can't be decompressed; and what the C code wrote.
 #
 # vm: timeout=300 boots=5
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 71
 PARAMS=/sys/module/mpstore/parameters

@@ -4,7 +4,7 @@
 # what becomes of their records is told in debugfs.
 #
 # vm: timeout=240
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 64
 CFG=/sys/kernel/config/mpstore

@@ -6,7 +6,7 @@
 # table of what survived.
 #
 # vm: timeout=120 boots=20
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 . /tests/lib-crash.sh
 

@@ -4,6 +4,7 @@
 # and what mpstore writes can be damaged and is put right.
 #
 # vm: timeout=150
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 17
 

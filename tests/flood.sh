@@ -4,7 +4,7 @@
 # flood every frontend, and the rings hold whole lines.
 #
 # vm: timeout=180 smp=4
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 . /tests/lib-crash.sh
 

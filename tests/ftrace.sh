@@ -6,7 +6,7 @@
 #
 # vm: timeout=240 kaslr onethread
 # cmdline: no_timer_check
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 71
 

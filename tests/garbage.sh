@@ -4,7 +4,7 @@
 # lie, zones on the edge. What is whole is kept, the rest is reported and empty.
 #
 # vm: timeout=150
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 41
 

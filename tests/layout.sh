@@ -4,7 +4,7 @@
 # inode in each mount and one end, whichever name is removed.
 #
 # vm: timeout=400
-# kernels: custom debug
+# kernels: custom debug stock
 # cmdline: log_buf_len=1M
 . /tests/lib.sh
 plan 61

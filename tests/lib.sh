@@ -128,7 +128,8 @@ kexec_now() { kexec_load "$@" && sync_host && kexec -e -x; _down kexec; }
 # --- mpstore ---------------------------------------------------------------
 load_mpstore() { insmod /mpstore.ko "$@"; }
 mount_pstore() {
-	grep -q " $PSTORE pstore " /proc/mounts && return
+	# The kernel's own may be mounted beneath; only ours shows a layout.
+	grep -q " $PSTORE pstore .*layout=" /proc/mounts && return
 	# Where the kernel has no pstore of its own, mpstore makes the folder.
 	[ -d "$PSTORE" ] || { PSTORE=/mnt/pstore; mkdir -p "$PSTORE"; }
 	mount -t pstore pstore "$PSTORE"

@@ -9,7 +9,7 @@
 # of a record is written where memcpy_toio() is entered again.
 #
 # vm: timeout=120 boots=30
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 . /tests/lib-crash.sh
 

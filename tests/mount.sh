@@ -5,7 +5,7 @@
 # open, and who may read.
 #
 # vm: timeout=400
-# kernels: custom debug
+# kernels: custom debug stock
 # cmdline: log_buf_len=1M
 . /tests/lib.sh
 plan 119

@@ -5,7 +5,7 @@
 # reaches them at once; the two RAM regions show it after the next load.
 #
 # vm: timeout=240
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 45
 PARAMS=/sys/module/mpstore/parameters

@@ -6,6 +6,7 @@
 # host's tests/mutate.rs decodes others of the same making.
 #
 # vm: timeout=420 quiet=120
+# kernels: custom debug stock
 . /tests/lib.sh
 # The number of kinds is regiontool's.
 plan 14

@@ -4,7 +4,7 @@
 # takes oopses, not by one that takes panics only.
 #
 # vm: timeout=120
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 27
 LINES_N=400

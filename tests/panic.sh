@@ -4,7 +4,7 @@
 # what removing a file erases, and what not.
 #
 # vm: timeout=180
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 75
 

@@ -5,7 +5,7 @@
 # what a partly bad one does, and what sysfs shows of a good one.
 #
 # vm: timeout=240
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 84
 PARAMS=/sys/module/mpstore/parameters

@@ -4,7 +4,7 @@
 # taken when the device is bound to mpstore, and only then.
 #
 # vm: timeout=150
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 32
 BUS=/sys/bus/platform

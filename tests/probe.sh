@@ -4,6 +4,7 @@
 # a writer sleeps in the middle of the function that is watched.
 #
 # vm: timeout=120
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 17
 

@@ -4,7 +4,7 @@
 # times, a dump only where max_reason asks for an orderly restart.
 #
 # vm: timeout=120
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 26
 

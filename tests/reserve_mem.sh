@@ -3,7 +3,7 @@
 # A region by the name of a reserve_mem= area, beside one by address and alone.
 #
 # vm: timeout=120
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 26
 SIZES="record_size=0x8000 console_size=0x10000 pmsg_size=0x10000 tty_size=0x10000 ftrace_size=0"

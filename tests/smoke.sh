@@ -4,7 +4,7 @@
 # reset and a panic, and an oops is survived.
 #
 # vm: timeout=120
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 8
 

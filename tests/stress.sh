@@ -5,7 +5,7 @@
 # On the debug kernel init looks for leaks when this is over.
 #
 # vm: timeout=600
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 25
 ROUNDS=200

@@ -5,7 +5,7 @@
 # once: their parity is right.
 #
 # vm: timeout=150
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 33
 

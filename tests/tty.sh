@@ -9,7 +9,7 @@
 # while bytes are compared: the test itself talks there.
 #
 # vm: timeout=240
-# kernels: custom debug
+# kernels: custom debug stock
 . /tests/lib.sh
 plan 40
 A=/dev/ttyS2
