@@ -3,6 +3,8 @@
 # it for, and the tests a machine to run in.
 
 # One kernel's objects must not be taken for another's: each has its own folder.
+# A demonstration builds no kernel, unless it is told to.
+DEMO_KERNEL := $(or $(KERNEL),stock)
 KERNEL ?= custom
 TOP := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 OUT := $(TOP)/build
@@ -22,7 +24,7 @@ help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
 		awk -F'|' '!seen[$$1]++ { printf "  make %-10s %s\n", $$1, $$2 }'
 	@echo
-	@echo '  KERNEL=custom|debug|stock  which kernel to build for and to boot (custom)'
+	@echo '  KERNEL=custom|debug|stock  which kernel to build for and to boot (custom; demo: stock)'
 	@echo '  KDIR=DIR                   modules: build against this tree'
 	@echo '  T="NAME..."                test, vmtest: only these tests'
 	@echo '  V=1                        say every command'
@@ -51,8 +53,9 @@ kbuild = set -e; mkdir -p $(OUT)/$(2); dir=`$(TOP)/qemu/kernel/build --path $(KE
 	$(ENTER) make --no-print-directory -C "$$dir/build" -j$(JOBS) `cat "$$dir/makeflags"` \
 	M=$(1) MO=$(OUT)/$(2) $(3) $(KFLAGS) modules
 
-demo: modules guest ## boot, write, crash, look: what mpstore is for, in a minute
-	@$(ENTER) qemu/vm demo --kernel $(KERNEL)
+demo: ## boot, write, crash, look: what mpstore is for, in a minute; KERNEL=custom adds kexec
+	@$(MAKE) --no-print-directory modules KERNEL=$(DEMO_KERNEL)
+	@$(ENTER) qemu/vm demo --kernel $(DEMO_KERNEL)
 
 test: buildroot ## everything: lints, host tests, module, tests in virtual machines
 	@KERNEL=$(KERNEL) qemu/run-tests $(T)
@@ -60,6 +63,7 @@ test: buildroot ## everything: lints, host tests, module, tests in virtual machi
 test-all: ## `make test`, and what takes too long for it: hours
 	@$(MAKE) test
 	@$(MAKE) vmtest T=kho_memory
+	@$(MAKE) vmtest KERNEL=stock
 	@MPSTORE_CMDLINE=kho_scratch=64M,256M,64M $(MAKE) vmtest KERNEL=debug
 
 vmtest: modules guest ## only the tests in virtual machines

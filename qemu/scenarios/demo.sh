@@ -1,13 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# `make demo`: two RAM regions, every frontend, a panic, and what is left. Then a
-# kexec, and what came along.
+# `make demo`: two RAM regions, every frontend, a panic, and what is left. Then,
+# where the kernel can hand memory over, a kexec, and what came along.
 #
 # vm: mem=1G kexec timeout=300
 # cmdline: kho=on kho_scratch=16M,64M,16M
 # kernels: custom debug stock
 . /tests/lib.sh
-plan 21
+# Debian's kernel has no CONFIG_KEXEC_HANDOVER.
+[ "$KIND" = stock ] && KHO= || KHO=1
+plan $((KHO ? 21 : 14))
 MARK=$(uuid marker)
 TTY=/dev/ttyS2
 
@@ -53,6 +55,7 @@ case $STAGE in
 			check "$b: $k holds what was written" sh -c "cat $PSTORE/$b/$k-$b-* | grep -q '$want'"
 		done
 	done
+	[ "$KHO" ] || exit 0
 	umount_pstore
 	rmmod mpstore
 	note "load it once more, with memory that goes over kexec, say something and jump"
