@@ -13,6 +13,7 @@
 #include <linux/irq_work.h>
 #include <linux/gfp.h>
 #include <linux/kprobes.h>
+#include <linux/lockdep.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -41,12 +42,14 @@ void mpstore_raw_spin_lock_init(struct raw_spinlock *lock, bool outer)
 		raw_spin_lock_init(lock);
 }
 
-unsigned long mpstore_raw_spin_lock_irqsave(struct raw_spinlock *lock)
+/* Lockdep learns the order of locks from those that wait, not from those that try. */
+void mpstore_raw_spin_might_lock(struct raw_spinlock *lock)
 {
 	unsigned long flags;
 
-	raw_spin_lock_irqsave(lock, flags);
-	return flags;
+	local_irq_save(flags);
+	might_lock(lock);
+	local_irq_restore(flags);
 }
 
 bool mpstore_raw_spin_trylock_irqsave(struct raw_spinlock *lock, unsigned long *flags)

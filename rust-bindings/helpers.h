@@ -29,7 +29,7 @@ struct work_struct;
 
 /* linux/spinlock.h */
 void mpstore_raw_spin_lock_init(struct raw_spinlock *lock, bool outer);
-unsigned long mpstore_raw_spin_lock_irqsave(struct raw_spinlock *lock);
+void mpstore_raw_spin_might_lock(struct raw_spinlock *lock);
 bool mpstore_raw_spin_trylock_irqsave(struct raw_spinlock *lock, unsigned long *flags);
 void mpstore_raw_spin_unlock_irqrestore(struct raw_spinlock *lock, unsigned long flags);
 

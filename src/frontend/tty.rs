@@ -218,6 +218,7 @@ impl TtyWrite for Tap {
         }
         let name = tty.name();
         let head = Name::head_of(name);
+        // Without it, who died with it kept it: pieces may get mixed, but they are there.
         let _guard = self.lock.lock();
         if !self.wants(name, head) {
             return;

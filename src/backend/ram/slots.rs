@@ -341,7 +341,7 @@ impl Slots {
         let zone = layout.dmesg(usize::try_from(id.id)?).ok_or(ESTALE)?;
         let mut raw = VVec::from_elem(0, zone.len, GFP_KERNEL)?;
         {
-            let _guard = self.lock.lock();
+            let _guard = self.lock.lock().ok_or(EBUSY)?;
             self.same(area, layout, id)?;
             area.copy_raw(zone, &mut raw);
         }
@@ -368,7 +368,7 @@ impl Slots {
 
     /// Erases a record.
     pub(super) fn erase(&self, area: &Area, layout: &RamLayout, id: &RecordId) -> Result {
-        let _guard = self.lock.lock();
+        let _guard = self.lock.lock().ok_or(EBUSY)?;
         let index = self.same(area, layout, id)?;
         let zone = layout.dmesg(index).ok_or(ESTALE)?;
         area.write_header(zone, &Ring::empty(area.capacity(zone)));

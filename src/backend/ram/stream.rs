@@ -115,8 +115,9 @@ impl Stream {
     pub(super) fn append(&self, area: &Area, parts: &[&[u8]], how: Context) -> Result {
         let _guard = match how {
             Context::Task => self.lock.lock(),
-            Context::Crash => self.lock.lock_crash().ok_or(EBUSY)?,
-        };
+            Context::Crash => self.lock.lock_crash(),
+        }
+        .ok_or(EBUSY)?;
         let mut ring = self.ring();
         for part in parts {
             area.append_at(&self.place, &mut ring, part);
@@ -132,7 +133,7 @@ impl Stream {
     /// to the caller to append the same bytes by way of memory that is there, since what was copied
     /// is beyond the end of the ring or over its oldest bytes.
     pub(super) fn append_user(&self, area: &Area, bytes: UserBytes) -> Result {
-        let _guard = self.lock.lock();
+        let _guard = self.lock.lock().ok_or(EBUSY)?;
         let mut ring = self.ring();
         area.append_user_at(&self.place, &mut ring, bytes)?;
         context::write_barrier();
@@ -154,7 +155,7 @@ impl Stream {
         if self.live {
             let mut bytes = VVec::from_elem(0, self.place.capacity(), GFP_KERNEL)?;
             let size = {
-                let _guard = self.lock.lock();
+                let _guard = self.lock.lock().ok_or(EBUSY)?;
                 let ring = self.ring();
                 let part = bytes.get_mut(..ring.size()).ok_or(EIO)?;
                 area.copy_out(self.zone, &ring, part);
@@ -172,7 +173,7 @@ impl Stream {
     /// Erases the record. The medium was taken over by this kernel's log already, which stays.
     pub(super) fn erase(&self, area: &Area) -> Result {
         if self.live {
-            let _guard = self.lock.lock();
+            let _guard = self.lock.lock().ok_or(EBUSY)?;
             self.set_ring(area, &Ring::empty(self.place.capacity()));
             return Ok(());
         }
