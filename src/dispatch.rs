@@ -174,6 +174,8 @@ pub(crate) struct Dispatcher {
     next_id: Atomic<u64>,
     /// Dumps so far.
     dumps: Atomic<u64>,
+    /// Places of the backends to which the dump of the panic was handed, a bit each.
+    begun: Atomic<u32>,
     /// See the parameter `kmsg_bytes`.
     kmsg_bytes: Atomic<usize>,
     /// Rung when a dump was kept.
@@ -189,6 +191,7 @@ impl Dispatcher {
             risks: [const { Atomic::new(0) }; Risk::COUNT],
             next_id: Atomic::new(1),
             dumps: Atomic::new(0),
+            begun: Atomic::new(0),
             kmsg_bytes: Atomic::new(0),
             news: RcuSlots::new(),
         }
@@ -413,13 +416,30 @@ impl Dispatcher {
     /// Hands a dump to every backend whose `max_reason` allows it, safest first.
     /// [`Context::Crash`].
     ///
-    /// `always` tells what `printk.always_kmsg_dump` says for this reason.
-    pub(crate) fn dump(&self, dump: &Dump<'_>, always: bool) {
-        let route = self.route(Kind::Dmesg);
+    /// `always` tells what `printk.always_kmsg_dump` says for this reason. `rest` means that this
+    /// CPU crashed while it handed the dump of its panic out: only those to which it had not come get
+    /// this one, so that who made it crash does not do so again.
+    pub(crate) fn dump(&self, dump: &Dump<'_>, always: bool, rest: bool) {
+        let panicking = context::panicking();
+        if panicking && !rest {
+            self.begun.store(0, Relaxed);
+        }
+        let mut route = self.route(Kind::Dmesg);
+        if rest {
+            route &= !self.begun.load(Relaxed);
+        }
         let view = self.entries.view();
         let mut kept = false;
         for risk in &self.risks {
-            for entry in bits(route & risk.load(Acquire)).filter_map(|place| view.get(place)) {
+            for place in bits(route & risk.load(Acquire)) {
+                let Some(entry) = view.get(place) else {
+                    continue;
+                };
+                // On one CPU only, so that reading and writing need not be one.
+                if panicking {
+                    self.begun
+                        .store(self.begun.load(Relaxed) | 1 << place, Relaxed);
+                }
                 let wanted = match entry.backend.max_reason() {
                     0 => always || dump.reason.to_kmsg() <= Reason::Oops.to_kmsg(),
                     max => dump.reason.to_kmsg() <= max,
@@ -436,7 +456,7 @@ impl Dispatcher {
                 }
             }
         }
-        if kept && !context::panicking() {
+        if kept && !panicking {
             if let Some(bell) = self.news.view().get(0) {
                 bell.ring();
             }

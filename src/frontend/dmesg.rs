@@ -53,6 +53,8 @@ struct Main {
     buffers: Staging<Buffers>,
     /// For the CPU that panics while another, stopped by now, was in the middle of an oops.
     panic_buffers: Staging<Buffers>,
+    /// For that CPU if it crashes in the middle of the panic's dump.
+    rest_buffers: Staging<Buffers>,
     /// What `printk.always_kmsg_dump` said for the dump that is being made.
     always: Arc<Always>,
 }
@@ -94,7 +96,9 @@ impl Dumper for Always {
 }
 
 impl Main {
-    fn take(&self, buffers: &Staging<Buffers>, reason: u32, log: &mut Log) {
+    /// Makes a dump in `buffers`, for all backends or for the `rest` of them. Answers whether they
+    /// were free.
+    fn take(&self, buffers: &Staging<Buffers>, rest: bool, reason: Reason, log: &mut Log) -> bool {
         let ns = time::real_ns();
         let stamp = Stamp {
             sec: ns / 1_000_000_000,
@@ -102,30 +106,34 @@ impl Main {
             usec: (ns % 1_000_000_000 / 1000) as u32,
         };
         let always = self.always.0.xchg(false, Relaxed);
-        let taken = buffers.with(|buffers| {
+        buffers.with(|buffers| {
             let dump = Dump {
-                reason: Reason::from_kmsg(reason),
+                reason,
                 count: self.dispatcher.number_dump(),
                 stamp,
                 log: buffers.take(log),
                 limit: self.dispatcher.kmsg_bytes(),
             };
-            self.dispatcher.dump(&dump, always);
-        });
-        if !taken {
-            skipped(reason);
-        }
+            self.dispatcher.dump(&dump, always, rest);
+        })
     }
 }
 
 impl Dumper for Main {
     fn dump(&self, reason: u32, log: &mut Log) {
-        if context::panicking() {
-            // No other CPU comes here any more. If this one does twice, the buffer says so.
-            self.take(&self.panic_buffers, reason, log);
+        let reason = Reason::from_kmsg(reason);
+        let taken = if context::panicking() {
+            // No other CPU comes here any more. If this one does twice, the buffers say so: it
+            // crashed in its own dump. Who had that already keeps it, who was getting it is left
+            // alone, and the others get one, which is the panic's even if an oops is the reason.
+            self.take(&self.panic_buffers, false, reason, log)
+                || self.take(&self.rest_buffers, true, Reason::Panic, log)
         } else if let Some(_guard) = self.lock.lock_crash() {
-            self.take(&self.buffers, reason, log);
+            self.take(&self.buffers, false, reason, log)
         } else {
+            false
+        };
+        if !taken {
             skipped(reason);
         }
     }
@@ -133,11 +141,8 @@ impl Dumper for Main {
 
 /// Says that a dump was not kept because another one is being made and does not end. printk takes
 /// it in any context.
-fn skipped(reason: u32) {
-    pr_err!(
-        "dump skipped, another is in the way: {}\n",
-        Reason::from_kmsg(reason).as_str()
-    );
+fn skipped(reason: Reason) {
+    pr_err!("dump skipped, another is in the way: {}\n", reason.as_str());
 }
 
 /// A record can hold less text than its size by this much: header lines, and a line that does not
@@ -153,6 +158,8 @@ struct Reach {
     follow: bool,
     /// Bytes of text to take.
     room: usize,
+    /// The same where it is not compressed.
+    plain_room: usize,
     /// Bytes of text to compress at a time.
     chunk: usize,
     compress: Option<Method>,
@@ -165,6 +172,7 @@ impl Reach {
             max_reason: 0,
             follow: false,
             room: 0,
+            plain_room: 0,
             chunk: 0,
             compress,
         };
@@ -185,7 +193,9 @@ impl Reach {
             capacity = capacity.max(backend.record_capacity());
             smallest = smallest.min(backend.record_capacity());
         }
-        reach.room = text_room(capacity, smallest, dispatcher.kmsg_bytes(), compress);
+        let room = |compress| text_room(capacity, smallest, dispatcher.kmsg_bytes(), compress);
+        reach.room = room(compress);
+        reach.plain_room = room(None);
         reach.chunk = chunk_size(smallest);
         reach
     }
@@ -194,6 +204,7 @@ impl Reach {
         self.max_reason >= other.max_reason
             && self.follow >= other.follow
             && self.room >= other.room
+            && self.plain_room >= other.plain_room
             && self.chunk <= other.chunk
     }
 }
@@ -238,6 +249,8 @@ impl Dmesg {
                 lock: RawLock::new(Level::Outer)?,
                 buffers: buffers()?,
                 panic_buffers: buffers()?,
+                // Not compressed: that may be what it crashed in.
+                rest_buffers: Staging::new(Buffers::new(None, reach.plain_room, reach.chunk)?),
                 always: always.clone(),
                 dispatcher,
             },
