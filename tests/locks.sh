@@ -3,12 +3,15 @@
 # Every backend holds a complete dump whatever lock is held when the kernel dies,
 # by the processor that dies or by one that is stopped for good: the console
 # lock, a zone's lock, the tty tap's, a tty driver's, the mutexes. And so it is
-# when it dies inside mpstore's own writes. Ends with a table of what survived.
+# when it dies inside mpstore's own writes, or while a backend is being added or
+# removed. If it dies in the dump itself, all backends that the dump had not come
+# to hold it. Who dies of an oops in a write, and so keeps the locks for ever, does
+# not keep others from writing. Ends with a table of what survived.
 #
 # A lock is held where mpstore_raw_spin_unlock_irqrestore() is entered, and half
 # of a record is written where memcpy_toio() is entered again.
 #
-# vm: timeout=120 boots=30
+# vm: timeout=120 boots=40
 # kernels: custom debug stock
 . /tests/lib.sh
 . /tests/lib-crash.sh
@@ -19,7 +22,11 @@ CASES="console_lock console_lock-stopped
 	tty-zone tty-zone-stopped
 	dump-half dump-half-stopped dump-half-nmi
 	read read-slow-oops read-stopped-oops erase-stopped
-	uart uart-console-stopped"
+	uart uart-console-stopped
+	add add-stopped add-dumper add-dumper-stopped add-twice
+	remove remove-stopped
+	nested nested-oops nested-compress
+	pmsg-dead tty-dead"
 UNLOCK="in=mpstore_raw_spin_unlock_irqrestore"
 HALF="in=memcpy_toio"
 HERE="mpstore_crash: asked for in struck"
@@ -27,16 +34,28 @@ HERE="mpstore_crash: asked for in struck"
 # An oops that finds a lock taken for a while is not lost.
 streams() {
 	streams_default "$@" || return 1
-	[ "$1" = read-slow-oops ] || return 0
-	head -qn 1 "$PSTORE/$2"/dmesg-* | grep -qx "Oops#2 Part1" ||
-		{ echo "$2: the second oops is missing"; return 1; }
+	case $1 in
+	read-slow-oops)
+		head -qn 1 "$PSTORE/$2"/dmesg-* | grep -qx "Oops#2 Part1" ||
+			{ echo "$2: the second oops is missing"; return 1; } ;;
+	*-dead)
+		grep -aq "$(mark "$1") afterwards" "$PSTORE/$2/${1%-dead}-$2-0" ||
+			{ echo "$2: ${1%-dead} lacks what was written after the oops"; return 1; } ;;
+	esac
 }
 
-# To be added when backends come and go at run time: cases that are struck while
-# one is being added or removed, `victim 1 "panic in=FUNCTION" "COMMAND"` and
-# `stopped "in=FUNCTION" "COMMAND"` with a FUNCTION that is called with the
-# dispatcher's lock held (synchronize_rcu, for one) and the COMMAND that adds or
-# removes the backend (exec mkdir, exec rmdir).
+# third RECORD_SIZE: a third backend that comes and goes, with zones that hold
+# garbage: each gets a new header and its parity when it begins. If its records are larger than the
+# others', the dmesg frontend is replaced by one with larger buffers. All of this is
+# done with the mutex held that orders changes.
+CFG=/sys/kernel/config/mpstore/third
+third() {
+	yes garbage | dd of=/dev/mem bs=4096 seek=$((0x18100000 / 4096)) count=256 iflag=fullblock conv=notrunc 2>/dev/null
+	mkdir $CFG || return
+	for _set in mem_address=0x18100000 mem_size=0x100000 record_size="$1" ecc=1; do
+		echo "${_set#*=}" >"$CFG/${_set%%=*}" || return
+	done
+}
 
 about() {
 	SAYS="mpstore_crash: asked for in mpstore_raw_spin_unlock_irqrestore"
@@ -65,6 +84,20 @@ about() {
 	erase-stopped) TITLE="half of an rm, stopped CPU"; an_oops ;;
 	uart) TITLE="tty's locks and its port's, dying CPU" SAYS="mpstore_crash: asked for in serial8250_start_tx" ;;
 	uart-console-stopped) TITLE="tty's and console port's locks, stopped CPU" ;;
+	add) TITLE="half of a new backend's headers, dying CPU" SAYS="mpstore_crash: asked for in memcpy_toio" ;;
+	add-stopped) TITLE="half of a new backend's headers, stopped CPU" ;;
+	add-dumper) TITLE="backend added, dumper not, dying CPU" SAYS="mpstore_crash: asked for in kmsg_dump_register" ;;
+	add-dumper-stopped) TITLE="backend added, dumper not, stopped CPU" ;;
+	add-twice) TITLE="backend added, two dumpers, dying CPU" SAYS="mpstore_crash: asked for in kmsg_dump_unregister" ;;
+	remove) TITLE="half of a backend's removal, dying CPU" SAYS="mpstore_crash: asked for in synchronize_rcu" ;;
+	remove-stopped) TITLE="half of a backend's removal, stopped CPU" ;;
+	# The first of the two is in the middle of it.
+	nested) TITLE="panic in the panic's dump" SAYS="mpstore_crash: asked for in memcpy_toio" HEAD="Panic#2" WHOLE=ramoops1 ;;
+	nested-oops) TITLE="oops in the panic's dump" SAYS="mpstore_crash: asked for in process"; an_oops; WHOLE=ramoops1
+		expect_log_now "Kernel panic - not syncing: Fatal exception" ;;
+	nested-compress) TITLE="panic while the panic's dump is compressed" SAYS="mpstore_crash: asked for in zlib_deflate" HEAD="Panic#2" ;;
+	pmsg-dead) TITLE="task died with pmsg mutex and zone lock" SAYS="mpstore_crash: asked for in process"; an_oops ;;
+	tty-dead) TITLE="task died with tty tap's and zone lock" SAYS="mpstore_crash: asked for in process"; an_oops ;;
 	esac
 }
 an_oops() {
@@ -79,7 +112,12 @@ make_record() {
 	OLD=$(ls "$PSTORE"/ramoops/dmesg-*) && [ -e "$OLD" ] || bail "no record, or several: $OLD"
 }
 before() {
-	case $1 in read* | erase*) make_record ;; esac
+	case $1 in
+	read* | erase*) make_record ;;
+	add | add-stopped) third 0x1000 || bail "no third backend" ;;
+	add*) third 0x10000 || bail "no third backend" ;;
+	remove*) third 0x1000 && echo 1 >$CFG/power || bail "no third backend" ;;
+	esac
 }
 # stopped REQUEST COMMAND: CPU 1 is struck, and another one then panics.
 stopped() {
@@ -87,6 +125,13 @@ stopped() {
 	victim 1 "spin $1" "$2"
 }
 OOPS="echo oops@process >/proc/mpstore_crash"
+PANIC="echo panic@process >/proc/mpstore_crash"
+# afterwards DEVICE TEXT: a writer waits for a dead one, but not for ever.
+afterwards() {
+	(echo "$2 afterwards" >"/dev/$1" && touch /tmp/written) &
+	_n=0
+	while [ ! -e /tmp/written ] && [ $((_n += 1)) -le 60 ]; do sleep 1; done
+}
 die() {
 	case $1 in
 	console_lock) crash panic@console_lock ;;
@@ -119,6 +164,34 @@ die() {
 	erase-stopped) stopped "$HALF" "exec rm $PSTORE/ramoops1/dmesg-*" ;;
 	uart) victim 1 "panic in=serial8250_start_tx" "echo struck >/dev/ttyS2" ;;
 	uart-console-stopped) stopped "in=serial8250_start_tx" "echo struck >/dev/ttyS0" ;;
+	# Behind the lines in the log that come first, and there are 252 zones.
+	add) victim 1 "panic $HALF nth=150" "echo 1 >$CFG/power" ;;
+	add-stopped) stopped "$HALF nth=150" "echo 1 >$CFG/power" ;;
+	add-dumper) victim 1 "panic in=kmsg_dump_register" "echo 1 >$CFG/power" ;;
+	add-dumper-stopped) stopped "in=kmsg_dump_register" "echo 1 >$CFG/power" ;;
+	add-twice) victim 1 "panic in=kmsg_dump_unregister" "echo 1 >$CFG/power" ;;
+	# It gets no records any more, and whoever still hands it one is waited for.
+	remove) victim 1 "panic in=synchronize_rcu" "echo 0 >$CFG/power" ;;
+	remove-stopped) stopped "in=synchronize_rcu" "exec rmdir $CFG" ;;
+	nested)
+		expect_log_now "Kernel panic - not syncing: mpstore_crash: asked for in process"
+		victim 1 "panic $HALF nth=4 after=kmsg_dump_desc" "$PANIC" ;;
+	nested-oops)
+		echo 1 >/proc/sys/kernel/panic_on_oops
+		victim 1 "oops $HALF nth=4 after=kmsg_dump_desc" "$PANIC" ;;
+	nested-compress)
+		expect_log_now "Kernel panic - not syncing: mpstore_crash: asked for in process"
+		victim 1 "panic in=zlib_deflate after=kmsg_dump_desc" "$PANIC" ;;
+	pmsg-dead)
+		victim 1 "oops $UNLOCK nth=2" "echo struck >/dev/pmsg0"
+		afterwards pmsg0 "$(mark "$1")"
+		crash panic@process ;;
+	# That tty's own lock is lost as well: it must not be closed, nor written to.
+	tty-dead)
+		exec 9<>/dev/ttyS2
+		victim 1 "oops $UNLOCK nth=2" "echo struck >/dev/ttyS2"
+		afterwards ttyS0 "$(mark "$1")"
+		crash panic@process ;;
 	esac
 }
 

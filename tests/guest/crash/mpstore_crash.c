@@ -45,6 +45,7 @@
 #include <linux/panic.h>
 #include <linux/proc_fs.h>
 #include <linux/sched.h>
+#include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/timer.h>
 #include <linux/uaccess.h>
@@ -322,30 +323,34 @@ static int at_a_place(enum how how, char *args)
 /* --- requests ------------------------------------------------------------- */
 static ssize_t crash_write(struct file *file, const char __user *buf, size_t len, loff_t *pos)
 {
-	char line[2 * KSYM_NAME_LEN], *word, *context;
+	char *line, *word, *context;
 	int which, ret;
 
-	if (len >= sizeof(line))
+	if (len >= 2 * KSYM_NAME_LEN)
 		return -EINVAL;
-	if (copy_from_user(line, buf, len))
-		return -EFAULT;
-	line[len] = '\0';
+	/* Not on the stack, which one of the ways to die uses up. */
+	line = memdup_user_nul(buf, len);
+	if (IS_ERR(line))
+		return PTR_ERR(line);
 	strim(line);
 	context = line;
 	word = strsep(&context, "@ ");
 	which = match_string(hows, ARRAY_SIZE(hows), word);
-	if (which < 0 || !context)
-		return -EINVAL;
-	if (strstr(context, "in=")) {
+	if (which < 0 || !context) {
+		ret = -EINVAL;
+	} else if (strstr(context, "in=")) {
 		mutex_lock(&places);
 		ret = at_a_place(which, context);
 		mutex_unlock(&places);
 	} else {
-		/* No lock: one that dies here would keep it. */
+		/* No lock and no memory: one that dies here would keep them. */
 		now.how = which;
 		strscpy(now.where, context);
+		kfree(line);
+		line = NULL;
 		ret = at_once();
 	}
+	kfree(line);
 	return ret ?: len;
 }
 
