@@ -46,7 +46,7 @@ struct Sink {
     /// Also keeps the pieces of a long write together.
     #[pin]
     chunk: Mutex<KBox<[u8; CHUNK]>>,
-    /// Somebody waited for the mutex in vain: who held it has died.
+    /// Somebody waited for the mutex in vain, and it was not free since: who holds it has died.
     stuck: Atomic<bool>,
 }
 
@@ -55,6 +55,7 @@ impl Sink {
     /// without an end.
     fn order(&self) -> Option<MutexGuard<'_, KBox<[u8; CHUNK]>>> {
         if let Some(guard) = self.chunk.try_lock() {
+            self.stuck.store(false, Relaxed);
             return Some(guard);
         }
         if self.stuck.load(Relaxed) {
