@@ -335,7 +335,7 @@ const CRC: [u32; 256] = {
 };
 
 /// CRC-32 of some bytes.
-fn crc32<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u32 {
+pub(crate) fn crc32<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u32 {
     let mut c = !0u32;
     for byte in bytes {
         // CAST: The lowest byte.

@@ -65,6 +65,55 @@ impl RamSizes {
     }
 }
 
+/// The least that can be set aside for a crash kernel.
+pub const CRASH_SIZE_LEAST: usize = 16384;
+
+impl RamSizes {
+    /// How a crash kernel divides `size` bytes of its own: by that number alone, so that everybody
+    /// who knows it finds the zones. Of the largest power of two in it a quarter each is for console
+    /// and ttys, an eighth for pmsg and for each kernel message record; there are three records at
+    /// least. A function trace it has none.
+    pub fn of_crash_kernel(size: usize, ecc_size: usize) -> Self {
+        let whole = round_down(size);
+        Self {
+            mem_size: size,
+            record_size: whole / 8,
+            console_size: whole / 4,
+            ftrace_size: 0,
+            pmsg_size: whole / 8,
+            tty_size: whole / 4,
+            ftrace_zones: 1,
+            ecc_size,
+        }
+    }
+
+    /// Into how many zones another kernel divided the function trace of this region, if it did so
+    /// for each of its possible CPUs: a crash kernel has fewer. The most zones that all begin with
+    /// the signature of a trace of one version; [`None`] if the first one has none.
+    ///
+    /// `word` gives the four bytes at an offset.
+    pub fn ftrace_zones_found(&self, word: impl Fn(usize) -> u32) -> Option<usize> {
+        let at = |zones| {
+            let layout = Self {
+                ftrace_zones: zones,
+                ..*self
+            };
+            RamLayout::new(&layout).ok()
+        };
+        let first = word(at(1)?.ftrace(0)?.offset);
+        crate::ftrace::version_of(first)?;
+        let most = self.rounded().ftrace_size / (crate::ram::HEADER_BYTES + RECORD_BYTES);
+        (1..=most).rev().find(|zones| {
+            at(*zones).is_some_and(|layout| {
+                layout.ftrace_count() == *zones
+                    && (0..*zones)
+                        .filter_map(|n| layout.ftrace(n))
+                        .all(|zone| word(zone.offset) == first)
+            })
+        })
+    }
+}
+
 /// The largest power of two that is not above `size`, zero for zero.
 fn round_down(size: usize) -> usize {
     match size.checked_ilog2() {
@@ -536,6 +585,68 @@ mod tests {
         from: usize,
     ) -> Vec<(ZoneKind, usize, usize, usize)> {
         (0..count).map(|i| (kind, i, from + i * len, len)).collect()
+    }
+
+    #[test]
+    fn a_crash_kernel_divides_by_size_alone() {
+        let sizes = RamSizes::of_crash_kernel(0x1_0000, 0);
+        assert_eq!(sizes.rounded(), sizes);
+        let mut expected = row(ZoneKind::Dmesg, 3, 0x2000, 0);
+        expected.extend(row(ZoneKind::Console, 1, 0x4000, 0x6000));
+        expected.extend(row(ZoneKind::Pmsg, 1, 0x2000, 0xa000));
+        expected.extend(row(ZoneKind::Tty, 1, 0x4000, 0xc000));
+        assert_eq!(zones(sizes), expected);
+        // What is beyond a power of two is for more records.
+        let more = RamLayout::new(&RamSizes::of_crash_kernel(0x1_8000, 0)).unwrap();
+        assert_eq!(more.dmesg_count(), 7);
+        for ecc_size in [0, 16, 127] {
+            for size in [CRASH_SIZE_LEAST, CRASH_SIZE_LEAST + 2, 3 << 20, 64 << 20] {
+                let layout = RamLayout::new(&RamSizes::of_crash_kernel(size, ecc_size)).unwrap();
+                assert!(layout.dmesg_count() >= 3 && layout.console().is_some());
+                assert!(layout.pmsg().is_some() && layout.tty().is_some());
+            }
+        }
+    }
+
+    #[test]
+    fn zones_of_another_number_of_cpus_are_found() {
+        let sizes = RamSizes {
+            mem_size: 0x2_0000,
+            record_size: 0x1000,
+            console_size: 0x1000,
+            ftrace_size: 0x8000,
+            pmsg_size: 0x1000,
+            tty_size: 0x1000,
+            ftrace_zones: 0,
+            ecc_size: 0,
+        };
+        let found = |region: &[u8]| {
+            sizes.ftrace_zones_found(|at| {
+                let bytes = region.get(at..at + 4).unwrap();
+                u32::from_le_bytes(bytes.try_into().unwrap())
+            })
+        };
+        let signature = crate::ram::ftrace_signature(0x07_03_04);
+        for zones in [1, 2, 3, 4, 6, 7, 8, 64, 255] {
+            let mut region = vec![0x43; sizes.mem_size];
+            let layout = RamLayout::new(&RamSizes {
+                ftrace_zones: zones,
+                ..sizes
+            })
+            .unwrap();
+            for n in 0..zones {
+                let at = layout.ftrace(n).unwrap().offset;
+                region[at..at + 4].copy_from_slice(&signature.to_le_bytes());
+            }
+            assert_eq!(found(&region), Some(zones));
+        }
+        assert_eq!(found(&vec![0; sizes.mem_size]), None);
+        assert_eq!(found(&vec![0xff; sizes.mem_size]), None);
+        let none = RamSizes {
+            ftrace_size: 0,
+            ..sizes
+        };
+        assert_eq!(none.ftrace_zones_found(|_| signature), None);
     }
 
     #[test]

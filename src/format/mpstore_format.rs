@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod device_dump;
 pub mod dump;
 pub mod ecc;
 pub mod error;
