@@ -4,6 +4,7 @@
  * Sorted alphabetically.
  */
 #include <linux/console.h>
+#include <linux/crash_dump.h>
 #include <linux/dcache.h>
 #include <linux/debugfs.h>
 #include <linux/fprobe.h>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See helpers.h. */
 
+#include <linux/crash_dump.h>
 #include <linux/cred.h>
 #include <linux/dcache.h>
 #include <linux/fs.h>
@@ -367,4 +368,14 @@ bool mpstore_device_outside_reserved_memory(const struct device *dev)
 #else
 	return false;
 #endif
+}
+
+bool mpstore_is_kdump_kernel(void)
+{
+	return is_kdump_kernel();
+}
+
+int mpstore_vmcore_add_device_dump(struct vmcoredd_data *data)
+{
+	return vmcore_add_device_dump(data);
 }

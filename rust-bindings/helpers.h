@@ -25,6 +25,7 @@ struct platform_device;
 struct pt_regs;
 struct raw_spinlock;
 struct tty_struct;
+struct vmcoredd_data;
 struct work_struct;
 
 /* linux/spinlock.h */
@@ -110,6 +111,10 @@ u32 mpstore_dentry_name_len(const struct dentry *dentry);
 
 /* linux/fs_parser.h */
 const char *mpstore_fs_parameter_string(const struct fs_parameter *param);
+
+/* linux/crash_dump.h */
+bool mpstore_is_kdump_kernel(void);
+int mpstore_vmcore_add_device_dump(struct vmcoredd_data *data);
 
 /* linux/irq_work.h, linux/workqueue.h */
 void mpstore_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *work));

@@ -4,6 +4,7 @@
 //!
 //! A backend never names a frontend.
 
+pub(crate) mod kept;
 #[cfg(CONFIG_KEXEC_HANDOVER)]
 pub(crate) mod kho;
 pub(crate) mod mem;

@@ -40,6 +40,8 @@ mod status;
 mod sys;
 #[forbid(unsafe_code)]
 mod trace;
+#[forbid(unsafe_code)]
+mod vmcore;
 
 use control::Control;
 use dispatch::Dispatcher;

@@ -14,6 +14,7 @@ use crate::{
     shared::SharedText,
     sys::{
         cpu,
+        crash_dump,
         file,
         mem::MemType,
         param::{
@@ -40,7 +41,10 @@ use mpstore_format::{
         ECC_SIZE_DEFAULT,
         ECC_SIZE_MAX, //
     },
-    layout::RamSizes,
+    layout::{
+        RamSizes,
+        CRASH_SIZE_LEAST, //
+    },
     text::Reason, //
 };
 
@@ -55,6 +59,8 @@ macro_rules! params_table {
                 "Names of reserve_mem= regions, by place like mem_address";
             mem_size: list, 0o400, "", None,
                 "Sizes of the regions in bytes; default with mem_name is the whole reservation";
+            crash_size: list, 0o400, "0", None,
+                "Bytes at the end of each region that a crash kernel records to, 0 for none";
             mem_type: list, 0o400, "0", None,
                 "How the regions are mapped: 0 write-combining, 1 uncached, 2 cached";
             name: list, 0o400, "", None,
@@ -115,6 +121,8 @@ macro_rules! params_table {
                 "Size of the tty zone of kho in bytes, rounded down to a power of two, 0 for none";
             kho_max_reason: string, 0o400, "4", None,
                 "Dumps that kho keeps, as max_reason; a shutdown's is how a kexec is recorded";
+            vmcore: string, 0o400, "auto", None,
+                "In a crash kernel, whether the crashed kernel's records are added to /proc/vmcore: auto, Y or N";
             strict: bool, 0o400, "N", None,
                 "Fail the load if any backend or frontend can't start";
             test_mem: uint, 0o400, "0", None,
@@ -311,6 +319,42 @@ fn compression() -> Result<Option<Method>> {
     Ok(Some(method))
 }
 
+/// Whether a crash kernel adds the records of the kernel that crashed to the vmcore.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Vmcore {
+    /// If it can.
+    Auto,
+    /// Yes, and it is an error if it can't.
+    Always,
+    /// No.
+    Never,
+}
+
+fn vmcore() -> Result<Vmcore> {
+    let value = Value::of("vmcore", &table::vmcore)?;
+    match value.as_bytes() {
+        b"" | b"auto" => Ok(Vmcore::Auto),
+        text => match parse_bool(text) {
+            Some(true) => Ok(Vmcore::Always),
+            Some(false) => Ok(Vmcore::Never),
+            None => refuse("vmcore", text, "give auto, Y or N"),
+        },
+    }
+}
+
+/// A value of `crash_size`: whole pages.
+fn crash_size(value: &Value, text: &[u8]) -> Result<usize> {
+    let size = value.size(match text {
+        b"" => b"0",
+        text => text,
+    })?;
+    match size & !0xfff {
+        0 if size == 0 => Ok(0),
+        size if size >= CRASH_SIZE_LEAST => Ok(size),
+        _ => refuse(value.name, text, "give 0 for none, or at least 16K"),
+    }
+}
+
 /// Where a RAM region is.
 pub(crate) enum Place {
     /// At a physical address.
@@ -327,6 +371,10 @@ pub(crate) struct RegionConfig {
     pub(crate) place: Place,
     /// Bytes, if given.
     pub(crate) size: Option<usize>,
+    /// Bytes at its end that are a crash kernel's.
+    pub(crate) crash_size: usize,
+    /// See the parameter.
+    pub(crate) vmcore: Vmcore,
     /// How it is mapped.
     pub(crate) mem_type: MemType,
     /// Zones; `mem_size` is not filled in yet.
@@ -799,16 +847,19 @@ impl RegionValues {
             (b"", label) => {
                 Place::Name(CString::try_from_fmt(fmt!("{}", BStr::from_bytes(label)))?)
             }
-            (text, b"") => match parse_number(text) {
-                Some(address) => Place::Address(address),
-                None => {
-                    return refuse(
-                        "mem_address",
-                        text,
-                        "not a physical address; give it as 0x... or in decimal",
-                    )
+            // In a crash kernel a name means another area, and the address is where it was.
+            (text, label) if label.is_empty() || crash_dump::in_crash_kernel() => {
+                match parse_number(text) {
+                    Some(address) => Place::Address(address),
+                    None => {
+                        return refuse(
+                            "mem_address",
+                            text,
+                            "not a physical address; give it as 0x... or in decimal",
+                        )
+                    }
                 }
-            },
+            }
             (text, _) => {
                 return refuse(
                     "mem_address",
@@ -826,6 +877,8 @@ impl RegionValues {
             name,
             place,
             size,
+            crash_size: 0,
+            vmcore: Vmcore::Auto,
             mem_type: mem_type(&self.mem_type, map)?,
             sizes: self.zones.sizes(index, total, 0)?,
             max_reason: self.zones.max_reason(index, total)?,
@@ -1004,6 +1057,8 @@ impl Config {
     /// `others` backends come behind the regions in the lists of zone sizes.
     fn regions(values: &RegionValues, others: usize) -> Result<KVec<RegionConfig>> {
         let name = Value::of("name", &table::name)?;
+        let crash = Value::of("crash_size", &table::crash_size)?;
+        let vmcore = vmcore()?;
         let count = values.count();
         if count > BACKENDS_MAX {
             let text = values.address.as_bytes();
@@ -1033,7 +1088,10 @@ impl Config {
                     "given twice; directories need their own",
                 );
             }
-            regions.push(values.region(dir, index, count + others)?, GFP_KERNEL)?;
+            let mut region = values.region(dir, index, count + others)?;
+            region.crash_size = crash_size(&crash, crash.shared(index, count)?)?;
+            region.vmcore = vmcore;
+            regions.push(region, GFP_KERNEL)?;
         }
         Ok(regions)
     }
@@ -1091,11 +1149,11 @@ impl Config {
 /// of the regions.
 #[derive(Default)]
 pub(crate) struct Effective {
-    lists: [KVec<u8>; 11],
+    lists: [KVec<u8>; 12],
 }
 
 impl Effective {
-    fn params() -> [&'static Param; 11] {
+    fn params() -> [&'static Param; 12] {
         [
             &table::name,
             &table::mem_address,
@@ -1108,6 +1166,7 @@ impl Effective {
             &table::tty_size,
             &table::ecc,
             &table::max_reason,
+            &table::crash_size,
         ]
     }
 
@@ -1125,6 +1184,7 @@ impl Effective {
             CString::try_from_fmt(fmt!("{}", sizes.tty_size))?,
             CString::try_from_fmt(fmt!("{}", sizes.ecc_size))?,
             CString::try_from_fmt(fmt!("{}", region.max_reason))?,
+            CString::try_from_fmt(fmt!("{:#x}", region.crash_size))?,
         ];
         for (list, value) in self.lists.iter_mut().zip(values) {
             if !list.is_empty() {
@@ -1144,4 +1204,40 @@ impl Effective {
         }
         Ok(())
     }
+}
+
+/// What a crash kernel must be told to find the regions that are in use, as words for its command
+/// line; nothing if there are none. May sleep.
+pub(crate) fn crash_words(f: &mut kernel::fmt::Formatter<'_>) -> kernel::fmt::Result {
+    let value = |param| Value::of("", param).map_err(|_| kernel::fmt::Error);
+    if value(&table::mem_address)?.len() == 0 {
+        return Ok(());
+    }
+    // What the first kernel's own words may have named.
+    f.write_str("mpstore.mem_name=")?;
+    for name in [
+        "mem_address",
+        "mem_size",
+        "crash_size",
+        "mem_type",
+        "name",
+        "record_size",
+        "console_size",
+        "ftrace_size",
+        "pmsg_size",
+        "tty_size",
+        "ecc",
+        "vmcore",
+    ] {
+        let Some((_, param)) = table::ALL.iter().find(|(known, _)| *known == name) else {
+            continue;
+        };
+        let value = value(param)?;
+        let text = value.as_bytes();
+        let default = table::default_of(name).as_bytes();
+        if !text.split(|b| *b == b',').all(|item| item == default) {
+            f.write_fmt(fmt!(" mpstore.{}={}", name, BStr::from_bytes(text)))?;
+        }
+    }
+    f.write_str("\n")
 }

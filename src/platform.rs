@@ -15,7 +15,8 @@ use crate::{
     },
     params::{
         Place,
-        RegionConfig, //
+        RegionConfig,
+        Vmcore, //
     },
     record::Kinds,
     regions,
@@ -88,6 +89,8 @@ impl platform::Binder for Binder {
             name: self.name()?,
             place: Place::Address(data.mem_address),
             size: Some(size(data.mem_size)?),
+            crash_size: 0,
+            vmcore: Vmcore::Auto,
             mem_type: match data.mem_type {
                 0 => MemType::WriteCombining,
                 1 => MemType::Uncached,

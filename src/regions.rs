@@ -7,6 +7,10 @@
 
 use crate::{
     backend::{
+        kept::{
+            Kept,
+            Whose, //
+        },
         mem::Mem,
         ram::Ram,
         Backend, //
@@ -25,10 +29,14 @@ use crate::{
         Place,
         RegionConfig, //
     },
-    sys::mem::{
-        self,
-        PersistentMem, //
+    sys::{
+        crash_dump::in_crash_kernel,
+        mem::{
+            self,
+            PersistentMem, //
+        },
     },
+    vmcore,
 };
 use kernel::{
     prelude::*,
@@ -63,13 +71,16 @@ pub(crate) fn make(config: &Config, dispatcher: &Dispatcher) -> Result<Made> {
         return Err(E2BIG);
     }
     for region in &config.regions {
-        let added = ram(region, dispatcher).and_then(|(backend, address, sizes)| {
-            made.effective.add(region, address, &sizes)?;
-            dispatcher.add(backend)
-        });
-        match added {
-            Ok(entry) => made.entries.push(entry, GFP_KERNEL)?,
-            Err(e) => made.failed = made.failed.or(Some(e)),
+        if let Err(e) = pieces(region, dispatcher, &mut made) {
+            made.failed = made.failed.or(Some(e));
+        }
+    }
+    if in_crash_kernel() && !config.regions.is_empty() {
+        if config.regions.iter().all(|region| region.crash_size == 0) {
+            pr_warn!(
+                "this is a crash kernel, and the regions are left to the kernel that crashed: give \
+                 crash_size= for a part to record to\n"
+            );
         }
     }
     if let Some(config) = &config.kho {
@@ -110,24 +121,31 @@ fn layout(name: &CStr, sizes: &RamSizes) -> Result<RamLayout> {
     })
 }
 
-/// Makes the backend of one region, and says where it is and which sizes are in force. May sleep.
-pub(crate) fn ram(
-    region: &RegionConfig,
-    dispatcher: &Dispatcher,
-) -> Result<(KBox<dyn Backend>, u64, RamSizes)> {
+/// Where a region is, its size, and whether the kernel reserved it for us by name; or a line that
+/// says why that is not known.
+fn place(region: &RegionConfig) -> Result<(u64, usize, bool)> {
     let name = &*region.name;
-    let (address, size, owned) = match &region.place {
+    match &region.place {
         Place::Address(address) => match region.size {
-            Some(size) if size > 0 => (*address, size, false),
+            Some(size) if size > 0 => Ok((*address, size, false)),
             _ => {
                 pr_err!(
                     "{}: mem_address={:#x}: mem_size is missing; give the region's size in bytes\n",
                     name,
                     address
                 );
-                return Err(EINVAL);
+                Err(EINVAL)
             }
         },
+        Place::Name(label) if in_crash_kernel() => {
+            pr_err!(
+                "{}: mem_name={}: in a crash kernel that is another area; give mem_address= and \
+                 mem_size= of the first kernel's\n",
+                name,
+                &**label
+            );
+            Err(EINVAL)
+        }
         Place::Name(label) => match mem::reserved_by_name(label) {
             Some((address, most)) => {
                 let size = region.size.unwrap_or(most);
@@ -141,7 +159,7 @@ pub(crate) fn ram(
                     );
                     return Err(EINVAL);
                 }
-                (address, size, true)
+                Ok((address, size, true))
             }
             None => {
                 pr_err!(
@@ -151,72 +169,221 @@ pub(crate) fn ram(
                     &**label,
                     &**label
                 );
-                return Err(ENOENT);
+                Err(ENOENT)
             }
         },
-    };
+    }
+}
+
+/// Whether this kernel records to a piece of memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// It does.
+    Recorder,
+    /// Another kernel does or did.
+    Reader(Whose),
+}
+
+/// A piece of memory with zones.
+struct Piece<'a> {
+    name: &'a CStr,
+    region: &'a RegionConfig,
+    address: u64,
+    sizes: RamSizes,
+    owned: bool,
+    role: Role,
+}
+
+impl Piece<'_> {
+    /// Makes its backend. May sleep.
+    fn backend(&self, dispatcher: &Dispatcher) -> Result<KBox<dyn Backend>> {
+        let (name, address, size) = (self.name, self.address, self.sizes.mem_size);
+        layout(name, &self.sizes)?;
+        let end = u64::try_from(size)
+            .ok()
+            .and_then(|size| address.checked_add(size))
+            .unwrap_or(u64::MAX);
+        let overlaps = |(from, to): &(u64, u64)| address < *to && *from < end;
+        let other = dispatcher
+            .entries()
+            .filter_map(|e| e.backend().range())
+            .find(overlaps);
+        if let Some((from, to)) = other {
+            pr_err!(
+                "{}: mem_address={:#x}: overlaps the region at {:#x}-{:#x}; give each its own\n",
+                name,
+                address,
+                from,
+                to - 1
+            );
+            return Err(EBUSY);
+        }
+        if let Some((from, to)) = intree::ramoops_region().filter(overlaps) {
+            pr_err!(
+                "{}: mem_address={:#x}: the in-tree ramoops records to {:#x}-{:#x}; give another \
+                 region, or unload ramoops first\n",
+                name,
+                address,
+                from,
+                to - 1
+            );
+            return Err(EBUSY);
+        }
+        let how = self.region.mem_type;
+        let mem = match self.role {
+            Role::Reader(Whose::Crashed) => PersistentMem::map_read_only(address, size, how),
+            _ => PersistentMem::map(address, size, self.owned, how),
+        };
+        let mem = mem.map_err(|e| {
+            pr_err!(
+                "{}: mem_address={:#x} mem_size={:#x}: {}\n",
+                name,
+                address,
+                size,
+                e.remedy()
+            );
+            e.errno()
+        })?;
+        let mut sizes = self.sizes;
+        if self.role == Role::Reader(Whose::Crashed) {
+            // It had more CPUs than this kernel.
+            let word = |at| {
+                let mut bytes = [0; 4];
+                mem.read(at, &mut bytes);
+                u32::from_ne_bytes(bytes)
+            };
+            if let Some(zones) = sizes.ftrace_zones_found(word) {
+                sizes.ftrace_zones = zones;
+            }
+            vmcore::add(name, &mem, address, &sizes, self.region.vmcore);
+        }
+        let ram = Ram::new(
+            CString::try_from(name)?,
+            mem,
+            layout(name, &sizes)?,
+            self.region.max_reason,
+            sizes.ecc_size,
+            Some((address, end)),
+        )?;
+        match self.role {
+            Role::Recorder => {
+                pr_info!(
+                    "{}: {:#x} bytes at {:#x}, {} dmesg records of {} bytes\n",
+                    name,
+                    size,
+                    address,
+                    ram.records_max(),
+                    ram.record_capacity()
+                );
+                Ok(KBox::new(ram, GFP_KERNEL)?)
+            }
+            Role::Reader(whose) => Ok(KBox::new(Kept::new(ram, whose), GFP_KERNEL)?),
+        }
+    }
+}
+
+/// Makes the backend of one region, or of what is left of it besides the bank of a crash kernel, and
+/// says where it is and which sizes are in force. May sleep.
+pub(crate) fn ram(
+    region: &RegionConfig,
+    dispatcher: &Dispatcher,
+) -> Result<(KBox<dyn Backend>, u64, RamSizes)> {
+    let (address, size, owned) = place(region)?;
     let sizes = RamSizes {
-        mem_size: size,
+        mem_size: size.saturating_sub(region.crash_size),
         ..region.sizes
     };
-    let layout = layout(name, &sizes)?;
-    let end = u64::try_from(size)
-        .ok()
-        .and_then(|size| address.checked_add(size))
-        .unwrap_or(u64::MAX);
-    let overlaps = |(from, to): &(u64, u64)| address < *to && *from < end;
-    let other = dispatcher
-        .entries()
-        .filter_map(|e| e.backend().range())
-        .find(overlaps);
-    if let Some((from, to)) = other {
-        pr_err!(
-            "{}: mem_address={:#x}: overlaps the region at {:#x}-{:#x}; give each its own\n",
-            name,
-            address,
-            from,
-            to - 1
-        );
-        return Err(EBUSY);
-    }
-    if let Some((from, to)) = intree::ramoops_region().filter(overlaps) {
-        pr_err!(
-            "{}: mem_address={:#x}: the in-tree ramoops records to {:#x}-{:#x}; give another \
-             region, or unload ramoops first\n",
-            name,
-            address,
-            from,
-            to - 1
-        );
-        return Err(EBUSY);
-    }
-    let mem = PersistentMem::map(address, size, owned, region.mem_type).map_err(|e| {
-        pr_err!(
-            "{}: mem_address={:#x} mem_size={:#x}: {}\n",
-            name,
-            address,
-            size,
-            e.remedy()
-        );
-        e.errno()
-    })?;
-    let backend = Ram::new(
-        CString::try_from(name)?,
-        mem,
-        layout,
-        region.max_reason,
-        sizes.ecc_size,
-        Some((address, end)),
-    )?;
-    pr_info!(
-        "{}: {:#x} bytes at {:#x}, {} dmesg records of {} bytes\n",
-        name,
-        size,
+    let own = Piece {
+        name: &region.name,
+        region,
         address,
-        backend.records_max(),
-        backend.record_capacity()
-    );
-    Ok((KBox::new(backend, GFP_KERNEL)?, address, sizes))
+        sizes,
+        owned,
+        role: match in_crash_kernel() {
+            true => Role::Reader(Whose::Crashed),
+            false => Role::Recorder,
+        },
+    };
+    Ok((own.backend(dispatcher)?, address, sizes))
+}
+
+/// Makes the backend of a crash kernel's bank. May sleep.
+fn bank(
+    region: &RegionConfig,
+    (address, size, owned): (u64, usize, bool),
+    dispatcher: &Dispatcher,
+) -> Result<KBox<dyn Backend>> {
+    let before = size.saturating_sub(region.crash_size);
+    let name = match before {
+        0 => CString::try_from(&*region.name)?,
+        _ => CString::try_from_fmt(fmt!("{}_crash", &*region.name))?,
+    };
+    if dispatcher.find(&name).is_some() {
+        pr_err!(
+            "{}: crash_size={:#x}: there is a backend of that name; give another by name=\n",
+            &*name,
+            region.crash_size
+        );
+        return Err(EEXIST);
+    }
+    let piece = Piece {
+        name: &name,
+        region,
+        address: u64::try_from(before)
+            .ok()
+            .and_then(|before| address.checked_add(before))
+            .ok_or(EINVAL)?,
+        sizes: RamSizes::of_crash_kernel(region.crash_size, region.sizes.ecc_size),
+        owned,
+        role: match in_crash_kernel() {
+            true => Role::Recorder,
+            false => Role::Reader(Whose::CrashKernel),
+        },
+    };
+    piece.backend(dispatcher)
+}
+
+/// Makes what a region has room for: the backend of its own, that of a crash kernel, or both.
+fn pieces(region: &RegionConfig, dispatcher: &Dispatcher, made: &mut Made) -> Result {
+    let found = place(region)?;
+    let (address, size, _) = found;
+    if region.crash_size > size {
+        pr_err!(
+            "{}: crash_size={:#x}: the region has {:#x} bytes; give no more\n",
+            &*region.name,
+            region.crash_size,
+            size
+        );
+        return Err(EINVAL);
+    }
+    let mut failed = None;
+    let mut keep = |backend: Result<KBox<dyn Backend>>, made: &mut Made| -> Result<bool> {
+        match backend.and_then(|backend| dispatcher.add(backend)) {
+            Ok(entry) => {
+                made.entries.push(entry, GFP_KERNEL)?;
+                Ok(true)
+            }
+            Err(e) => {
+                failed = failed.or(Some(e));
+                Ok(false)
+            }
+        }
+    };
+    let mut used = false;
+    if region.crash_size < size {
+        used |= keep(ram(region, dispatcher).map(|made| made.0), made)?;
+    }
+    if region.crash_size > 0 {
+        used |= keep(bank(region, found, dispatcher), made)?;
+    }
+    if used {
+        let sizes = RamSizes {
+            mem_size: size,
+            ..region.sizes
+        };
+        made.effective.add(region, address, &sizes)?;
+    }
+    failed.map_or(Ok(()), Err)
 }
 
 /// Makes a plain-memory backend. May sleep.

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What became of the records: `/sys/kernel/debug/mpstore/status`, a line for each backend and
-//! kind; and what backends have of earlier runs: `generations` beside it.
+//! kind; and beside it what backends have of earlier runs, `generations`, and what a crash kernel's
+//! command line must say, `crash_cmdline`.
 
 use crate::{
     dispatch::{
@@ -30,6 +31,7 @@ use kernel::{
 pub(crate) struct Status {
     _file: Pin<KBox<File<Arc<Dispatcher>>>>,
     _generations: Pin<KBox<File<Arc<Dispatcher>>>>,
+    _crash_cmdline: Pin<KBox<File<()>>>,
 }
 
 impl Status {
@@ -43,9 +45,14 @@ impl Status {
             dir.read_callback_file(c"generations", dispatcher, &show_generations),
             GFP_KERNEL,
         )?;
+        let crash_cmdline = KBox::pin_init(
+            dir.read_callback_file(c"crash_cmdline", (), &|(), f| crate::params::crash_words(f)),
+            GFP_KERNEL,
+        )?;
         Ok(Self {
             _file: file,
             _generations: generations,
+            _crash_cmdline: crash_cmdline,
         })
     }
 }

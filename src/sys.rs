@@ -9,6 +9,7 @@ pub(crate) mod bell;
 pub(crate) mod console;
 pub(crate) mod context;
 pub(crate) mod cpu;
+pub(crate) mod crash_dump;
 pub(crate) mod debugfs;
 pub(crate) mod file;
 #[cfg(CONFIG_FPROBE)]

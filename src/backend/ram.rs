@@ -60,6 +60,17 @@ pub(crate) struct Ram {
     area: Area,
 }
 
+/// What was in the zones when they were read.
+struct Survey {
+    zones: usize,
+    garbage: usize,
+    /// Those of them that were never written.
+    blank: usize,
+    /// Those with the right signature.
+    ours: usize,
+    records: usize,
+}
+
 impl Ram {
     /// Reads what is in the region and changes nothing. Memory without a `range` can hold nothing
     /// of an earlier kernel, so this one's streams are shown. May sleep.
@@ -102,7 +113,6 @@ impl Ram {
     }
 
     /// Erases a record on the medium too, for a region that nobody writes to any more.
-    #[cfg(CONFIG_KEXEC_HANDOVER)]
     pub(crate) fn wipe(&self, id: &RecordId) -> Result {
         self.erase(id)?;
         if let Some(stream) = self.stream(id.kind) {
@@ -118,19 +128,37 @@ impl Ram {
         self.streams.get(kind.index())?.as_ref()
     }
 
-    /// Says what was found: nothing at all is a new region, anything else that is not whole is
-    /// worth a line.
-    fn report(&self) {
+    fn survey(&self) -> Survey {
         let streams = || self.streams.iter().flatten();
         let count =
             |f: &dyn Fn(&Result<bool, Garbage>) -> bool| streams().filter(|s| f(&s.found)).count();
         let found = self.slots.found;
         let trace = self.trace.as_ref().map(|t| t.found).unwrap_or_default();
-        let zones = self.layout.dmesg_count() + streams().count() + self.layout.ftrace_count();
-        let garbage = found.garbage + trace.garbage + count(&|f| f.is_err());
-        let blank = found.blank + trace.blank + count(&|f| *f == Err(Garbage::Signature(0)));
-        let ours = found.ours + trace.ours + count(&|f| !matches!(f, Err(Garbage::Signature(_))));
-        let records = found.records + trace.records + count(&|f| *f == Ok(true));
+        Survey {
+            zones: self.layout.dmesg_count() + streams().count() + self.layout.ftrace_count(),
+            garbage: found.garbage + trace.garbage + count(&|f| f.is_err()),
+            blank: found.blank + trace.blank + count(&|f| *f == Err(Garbage::Signature(0))),
+            ours: found.ours + trace.ours + count(&|f| !matches!(f, Err(Garbage::Signature(_)))),
+            records: found.records + trace.records + count(&|f| *f == Ok(true)),
+        }
+    }
+
+    /// Says what was found where nothing is changed: `whose` records.
+    pub(crate) fn report_kept(&self, whose: &str) {
+        let found = self.survey();
+        pr_info!("{}: {} records of {}\n", &*self.name, found.records, whose);
+    }
+
+    /// Says what was found: nothing at all is a new region, anything else that is not whole is
+    /// worth a line.
+    fn report(&self) {
+        let Survey {
+            zones,
+            garbage,
+            blank,
+            ours,
+            records,
+        } = self.survey();
         let name = &*self.name;
         if blank == zones {
             pr_info!("{}: new region, formatted\n", name);

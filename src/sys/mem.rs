@@ -156,10 +156,13 @@ enum Kind {
 ///
 /// # Invariants
 ///
-/// `virt` is valid for reads and writes of `len` bytes until the value is dropped.
+/// `virt` is valid for reads and writes of `len` bytes until the value is dropped. `writable` is at
+/// most `len`.
 pub(crate) struct PersistentMem {
     virt: NonNull<u8>,
     len: usize,
+    /// Bytes from the beginning that may be written: all, or none.
+    writable: usize,
     kind: Kind,
 }
 
@@ -181,6 +184,22 @@ impl PersistentMem {
         owned: bool,
         how: MemType,
     ) -> Result<Self, RegionError> {
+        let mem = Self::map_unseen(start, len, owned, how)?;
+        if !mem.answers() {
+            return Err(RegionError::NoMemory);
+        }
+        Ok(mem)
+    }
+
+    /// The same for memory that is somebody else's: what is written to it is dropped, and nothing is
+    /// probed. May sleep.
+    pub(crate) fn map_read_only(start: u64, len: usize, how: MemType) -> Result<Self, RegionError> {
+        let mut mem = Self::map_unseen(start, len, false, how)?;
+        mem.writable = 0;
+        Ok(mem)
+    }
+
+    fn map_unseen(start: u64, len: usize, owned: bool, how: MemType) -> Result<Self, RegionError> {
         let last = u64::try_from(len)
             .ok()
             .and_then(|len| len.checked_sub(1))
@@ -198,15 +217,11 @@ impl PersistentMem {
             bindings::mpstore_pfn_valid((start / PAGE_SIZE) as usize)
                 && bindings::mpstore_pfn_valid((last / PAGE_SIZE) as usize)
         };
-        let mem = if known {
-            Self::vmap(start, last, len, how)?
+        if known {
+            Self::vmap(start, last, len, how)
         } else {
-            Self::ioremap(start, len, how)?
-        };
-        if !mem.answers() {
-            return Err(RegionError::NoMemory);
+            Self::ioremap(start, len, how)
         }
-        Ok(mem)
     }
 
     /// Ordinary zeroed memory, for tests. May sleep.
@@ -217,6 +232,7 @@ impl PersistentMem {
         Ok(Self {
             virt,
             len,
+            writable: len,
             kind: Kind::Heap(mem),
         })
     }
@@ -258,6 +274,7 @@ impl PersistentMem {
         Ok(Self {
             virt: base.cast(),
             len,
+            writable: len,
             kind: Kind::Folios { base, heads },
         })
     }
@@ -302,6 +319,7 @@ impl PersistentMem {
         Ok(Self {
             virt,
             len,
+            writable: len,
             kind: Kind::Vmap(base),
         })
     }
@@ -321,6 +339,7 @@ impl PersistentMem {
             Some(virt) => Ok(Self {
                 virt,
                 len,
+                writable: len,
                 kind: Kind::Io { start },
             }),
             None => {
@@ -351,6 +370,11 @@ impl PersistentMem {
     /// How many of `want` bytes at `at` there are.
     fn clamp(&self, at: usize, want: usize) -> usize {
         self.len.saturating_sub(at).min(want)
+    }
+
+    /// How many of `want` bytes at `at` may be written.
+    fn clamp_write(&self, at: usize, want: usize) -> usize {
+        self.writable.saturating_sub(at).min(want)
     }
 
     /// Copies from offset `at` into `to`. Any context.
@@ -384,7 +408,7 @@ impl PersistentMem {
             // Unaligned stores may not do on memory that is mapped as a device.
             return self.write(at, value.as_bytes());
         }
-        if self.clamp(at, size_of::<T>()) == size_of::<T>() {
+        if self.clamp_write(at, size_of::<T>()) == size_of::<T>() {
             // SAFETY: The value lies in `0..len` as just checked, and `virt` is valid for writes
             // of `len` bytes. A packed struct has no alignment, and to other bytes than these a
             // store is not visible.
@@ -402,7 +426,7 @@ impl PersistentMem {
     /// after a part may have been copied. Only in the context of the task whose memory it is; does
     /// not sleep.
     pub(crate) fn write_user(&self, at: usize, from: UserBytes) -> Result {
-        if self.clamp(at, from.len) < from.len {
+        if self.clamp_write(at, from.len) < from.len {
             return Err(EINVAL);
         }
         // SAFETY: `at + from.len <= len`, and `virt` is valid for writes of `len` bytes. The source
@@ -420,14 +444,14 @@ impl PersistentMem {
     /// to last. Any context.
     pub(crate) fn write_words<const N: usize>(&self, at: usize, words: [u32; N]) {
         let to = self.virt.as_ptr().wrapping_add(at).cast::<u32>();
-        if self.clamp(at, 4 * N) < 4 * N || !to.is_aligned() {
+        if self.clamp_write(at, 4 * N) < 4 * N || !to.is_aligned() {
             for (i, word) in words.into_iter().enumerate() {
                 self.write(at + 4 * i, &word.to_ne_bytes());
             }
             return;
         }
         for (i, word) in words.into_iter().enumerate() {
-            // SAFETY: `at + 4 * N <= len` by `clamp()`, `virt` is valid for writes of `len` bytes,
+            // SAFETY: `at + 4 * N <= len` by `clamp_write()`, `virt` is valid for writes of `len` bytes,
             // and the address was found to be aligned.
             unsafe { to.add(i).write_volatile(word) };
         }
@@ -435,9 +459,9 @@ impl PersistentMem {
 
     /// Copies `from` to offset `at`. Any context.
     pub(crate) fn write(&self, at: usize, from: &[u8]) {
-        let n = self.clamp(at, from.len());
+        let n = self.clamp_write(at, from.len());
         if n > 0 {
-            // SAFETY: `at + n <= len` by `clamp()`, and `virt` is valid for `len` bytes; `from`
+            // SAFETY: `at + n <= len` by `clamp_write()`, and `virt` is valid for `len` bytes; `from`
             // has at least `n` bytes.
             unsafe {
                 kernel::bindings::memcpy_toio(
