@@ -8,6 +8,13 @@
 mod regions;
 
 use mpstore_format::{
+    device_dump::{
+        DeviceDump,
+        NOTE_NAME_BYTES,
+        NOTE_NAME_PREFIX,
+        NOTE_OWNER,
+        NOTE_TYPE, //
+    },
     ecc::{
         repair_zone,
         EccGeometry, //
@@ -48,6 +55,11 @@ usage: regiontool COMMAND
       decompresses records
   inflate
       a raw deflate stream from standard input, as text; what follows it is left out
+  notes VMCORE
+      what mpstore added to an ELF vmcore, a line each: name, address, bytes, zones
+      of the function trace
+  note VMCORE NAME
+      the medium in the one called NAME, as it is
   empty DIRECTORY
       removes all files there; complains if that leaves something";
 
@@ -72,6 +84,8 @@ fn main() -> ExitCode {
         ["check", seed, number, at, dir] => check(seed, number, at, dir, false),
         ["check", seed, number, at, dir, "--inflate"] => check(seed, number, at, dir, true),
         ["inflate"] => inflate(),
+        ["notes", file] => notes(file),
+        ["note", file, name] => note(file, name),
         ["empty", dir] => empty(dir),
         _ => {
             eprintln!("{USAGE}");
@@ -294,6 +308,81 @@ fn inflate() -> Result<()> {
     let text = miniz_oxide::inflate::decompress_to_vec_with_limit(&stream, LONGEST as usize)
         .map_err(|e| format!("{:?}", e.status))?;
     Ok(io::stdout().write_all(&text)?)
+}
+
+/// The bytes of an ELF file at an offset.
+fn part(file: &File, at: u64, len: u64) -> Result<Vec<u8>> {
+    if len > LONGEST {
+        return Err(format!("{len} bytes at {at:#x} are too many").into());
+    }
+    let mut bytes = vec![0; usize::try_from(len)?];
+    file.read_exact_at(&mut bytes, at)?;
+    Ok(bytes)
+}
+
+fn field<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N]> {
+    let field = bytes.get(at..).and_then(|rest| rest.first_chunk::<N>());
+    Ok(*field.ok_or("the file ends too early")?)
+}
+
+/// Calls `f` with every dump of mpstore in the notes of a 64-bit ELF file.
+fn each_dump(name: &str, f: &mut dyn FnMut(&str, &DeviceDump<'_>) -> Result<()>) -> Result<()> {
+    let file = File::open(name)?;
+    let head = part(&file, 0, 64)?;
+    if !head.starts_with(b"\x7fELF\x02\x01") {
+        return Err("not a 64-bit ELF file".into());
+    }
+    let table = u64::from_le_bytes(field(&head, 32)?);
+    let size = u64::from(u16::from_le_bytes(field(&head, 54)?));
+    for n in 0..u64::from(u16::from_le_bytes(field(&head, 56)?)) {
+        let entry = part(&file, table + n * size, size)?;
+        // PT_NOTE
+        if u32::from_le_bytes(field(&entry, 0)?) != 4 {
+            continue;
+        }
+        let at = u64::from_le_bytes(field(&entry, 8)?);
+        let all = part(&file, at, u64::from_le_bytes(field(&entry, 32)?))?;
+        let mut rest = &all[..];
+        while rest.len() >= 12 {
+            let word = |at| Ok::<_, Box<dyn std::error::Error>>(u32::from_le_bytes(field(rest, at)?));
+            let whole = |n: u32| usize::try_from(n).map(|n| n.next_multiple_of(4));
+            let (owner, len, kind) = (whole(word(0)?)?, whole(word(4)?)?, word(8)?);
+            let content = rest.get(12 + owner..12 + owner + len);
+            let content = content.ok_or("a note is longer than the notes")?;
+            if kind == NOTE_TYPE && rest[12..].starts_with(NOTE_OWNER) {
+                let (title, dump) = content.split_at(NOTE_NAME_BYTES.min(len));
+                let title = String::from_utf8_lossy(title.split(|b| *b == 0).next().unwrap_or(&[]));
+                if title.as_bytes().starts_with(NOTE_NAME_PREFIX) {
+                    f(&title, &DeviceDump::parse(dump)?)?;
+                }
+            }
+            rest = &rest[12 + owner + len..];
+        }
+    }
+    Ok(())
+}
+
+fn notes(file: &str) -> Result<()> {
+    each_dump(file, &mut |title, dump| {
+        let zones = dump.sizes().ftrace_zones;
+        println!("{title} {:#x} {:#x} {zones}", dump.address(), dump.data().len());
+        Ok(())
+    })
+}
+
+fn note(file: &str, name: &str) -> Result<()> {
+    let mut found = false;
+    each_dump(file, &mut |title, dump| {
+        if title == name {
+            found = true;
+            io::stdout().write_all(dump.data())?;
+        }
+        Ok(())
+    })?;
+    match found {
+        true => Ok(()),
+        false => Err("no such dump in it".into()),
+    }
 }
 
 fn empty(dir: &str) -> Result<()> {
