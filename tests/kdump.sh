@@ -4,14 +4,15 @@
 # as they are, adds them to the vmcore, and saves that, whole and by makedumpfile;
 # the kernel after it shows both kernels' records, and reads the saved notes.
 #
-# vm: mem=768M timeout=240 quiet=120 kexec
-# cmdline: crashkernel=192M crash_kexec_post_notifiers
+# vm: mem=448M timeout=240 quiet=120 kexec
+# cmdline: crashkernel=128M crash_kexec_post_notifiers
 # disk: virtio 1G
 # disk: virtio 256M
 # kernels: custom
 . /tests/lib.sh
 . /tests/lib-kdump.sh
-plan 48
+SIZES="record_size=0x8000 console_size=0x10000 pmsg_size=0x4000 tty_size=0x8000 ftrace_size=0x4000"
+plan 52
 # vmcore, whole; a file system for what makedumpfile leaves.
 RAW=/dev/vda
 FS=/dev/vdb
@@ -21,9 +22,33 @@ speak() {
 	echo "$(uuid "$1") tty" >/dev/ttyS2
 }
 trace_on() {
-	echo mpstore_oops_nothing >/dev/null
 	echo 'vfs_*' >/sys/kernel/tracing/set_ftrace_filter
 	echo 1 >/sys/kernel/debug/mpstore/record_ftrace
+}
+# The second region is by name, and a bank as a whole.
+load_both() {
+	# shellcheck disable=SC2086
+	load_mpstore mem_address=$REGION_A, mem_name=,$REGION_NAME mem_size=$REGION_A_SIZE, \
+		crash_size=$CRASH_SIZE,0x200000 $SIZES
+}
+where() { cut -d, -f2 /sys/module/mpstore/parameters/mem_address; }
+# Must find the name useless, whatever the command line says of regions.
+load_named() {
+	ttytool insmod /mpstore.ko mem_address= mem_name=$REGION_NAME mem_size=0x200000 crash_size=0 name= \
+		record_size=4096 console_size=4096 pmsg_size=4096 tty_size=4096 ftrace_size=4096 strict=Y
+}
+load_named_fails() {
+	! load_named && dmesg | grep -q "mem_name=$REGION_NAME: in a crash kernel that is another area"
+}
+# configfs_shows: a region of configfs is not written to.
+configfs_shows() {
+	_sum=$(region_sum 0x18300000 0x10000)
+	mkdir /sys/kernel/config/mpstore/other || return
+	(
+		cd /sys/kernel/config/mpstore/other && echo 0x18300000 >mem_address &&
+			echo 0x10000 >mem_size && echo 1 >power
+	) || return
+	rmdir /sys/kernel/config/mpstore/other && [ "$(region_sum 0x18300000 0x10000)" = "$_sum" ]
 }
 only() { [ "$(ls "$PSTORE" | tr '\n' ' ')" = "$1" ] || { ls -lR "$PSTORE"; return 1; }; }
 refused() { ! rm "$1" 2>/tmp/rm.err && grep -q 'Read-only' /tmp/rm.err || { cat /tmp/rm.err; return 1; }; }
@@ -46,14 +71,14 @@ case $STAGE in
 1)
 	mkdir -p /sys/kernel/tracing && mount -t tracefs tracefs /sys/kernel/tracing
 	wipe $REGION_A $REGION_A_SIZE
-	check "mpstore loads with a bank" load_region || bail "no module"
-	check "sysfs shows its size" test "$(cat /sys/module/mpstore/parameters/crash_size)" = 0x40000
-	check "and the whole region's" test "$(cat /sys/module/mpstore/parameters/mem_size)" = 0x100000
+	check "mpstore loads with a bank" load_both || bail "no module"
+	check "sysfs shows its size" test "$(cat /sys/module/mpstore/parameters/crash_size)" = 0x40000,0x200000
+	check "and the whole region's" test "$(cat /sys/module/mpstore/parameters/mem_size)" = 0x100000,0x200000
 	mount_pstore
 	note "$(cat $CRASH_CMDLINE)"
 	check "the words for the crash kernel" test "$(cat $CRASH_CMDLINE)" = \
-		"mpstore.mem_name= mpstore.mem_address=0x18000000 mpstore.mem_size=0x100000 mpstore.crash_size=0x40000 mpstore.name=ramoops mpstore.record_size=32768 mpstore.console_size=65536 mpstore.ftrace_size=16384 mpstore.pmsg_size=16384 mpstore.tty_size=32768"
-	check "nothing is recorded to the bank" lacks ../debug/mpstore/status ramoops_crash
+		"mpstore.mem_name= mpstore.mem_address=0x18000000,$(where) mpstore.mem_size=0x100000,0x200000 mpstore.crash_size=0x40000,0x200000 mpstore.name=ramoops,ramoops1 mpstore.record_size=32768,32768 mpstore.console_size=65536,65536 mpstore.ftrace_size=16384,16384 mpstore.pmsg_size=16384,16384 mpstore.tty_size=32768,32768"
+	check "nothing is recorded to the bank" sh -c "! grep -E 'ramoops_crash|ramoops1' /sys/kernel/debug/mpstore/status"
 	check "a crash kernel is loaded" kexec_load -p "nr_cpus=1 $(cat $CRASH_CMDLINE)" || bail "no crash kernel"
 	mke2fs -F $FS >/dev/null 2>&1
 	trace_on
@@ -70,8 +95,9 @@ case $STAGE in
 	check "it says whose records there are" logged "ramoops: 5 records of the kernel that crashed"
 	check "and that they are in the vmcore" logged "ramoops: 0xc0000 bytes added to the vmcore as mpstore-ramoops"
 	check "and where it records to" logged "ramoops_crash: 0x40000 bytes at 0x180c0000, 3 dmesg records"
+	check "a region by its name is found by its address" logged "ramoops1: 0x200000 bytes at"
 	mount_pstore
-	check "there are the first kernel's records only" only "ramoops ramoops_crash "
+	check "there are the first kernel's records only" only "ramoops ramoops1 ramoops_crash "
 	check "none of its own yet" test -z "$(ls "$PSTORE/ramoops_crash")"
 	firsts "crash kernel"
 	check "they can't be removed" refused "$PSTORE/ramoops/pmsg-ramoops-0"
@@ -89,7 +115,6 @@ case $STAGE in
 			/usr/bin/makedumpfile --message-level 6 -E -d 31 /proc/vmcore /mnt/vmcore.elf && echo "kdump: saved small"
 		umount /mnt
 	} >/dev/console 2>&1
-	save VMCORE_SIZE "$(wc -c </proc/vmcore)"
 	speak crash
 	(
 		exec 5</proc/vmcore
@@ -99,10 +124,15 @@ case $STAGE in
 	)
 	check "while it is open, nothing can be added, and that is said" \
 		logged "ramoops: vmcore=Y: not added to the vmcore: /proc/vmcore is open"
-	check "the first kernel's region is what it was" test \
-		"$(region_sum $REGION_A $OWN_SIZE | cut -d' ' -f1)" = "$OWN_SUM"
 	mount_pstore
 	check "what this kernel said before it loaded mpstore anew" has ramoops_crash/tty-ramoops_crash-0 "saved whole"
+	check "configfs makes nothing that writes here" configfs_shows
+	umount_pstore
+	rmmod mpstore
+	check "a region's name is refused" load_named_fails
+	load_mpstore
+	check "the first kernel's region is what it was" test \
+		"$(region_sum $REGION_A $OWN_SIZE | cut -d' ' -f1)" = "$OWN_SUM"
 	# Loaded again, it has begun a new log.
 	{ echo "kdump $(uuid): going down"; echo "kdump: saved small"; } >/dev/console
 	speak crash
@@ -111,20 +141,21 @@ case $STAGE in
 3)
 	check "the region is as the crash kernel found it" test \
 		"$(region_sum $REGION_A $OWN_SIZE | cut -d' ' -f1)" = "$OWN_SUM"
-	load_region || bail "no module"
+	load_both || bail "no module"
 	mount_pstore
-	check "both kernels' records are shown" only "ramoops ramoops_crash "
+	check "both kernels' records are shown" only "ramoops ramoops1 ramoops_crash "
 	check "and how many" logged "ramoops_crash: 3 records of a crash kernel"
 	firsts "afterwards"
 	check "the crash kernel's console" has ramoops_crash/console-ramoops_crash-0 "Command line: .*elfcorehdr="
 	check "what was in its log" has ramoops_crash/console-ramoops_crash-0 "$(uuid crash) kmsg"
 	check "its terminals" has ramoops_crash/tty-ramoops_crash-0 "kdump $(uuid): going down"
+	check "the same in the bank by name" has ramoops1/tty-ramoops1-0 "kdump $(uuid): going down"
 	check "its pmsg" test "$(cat "$PSTORE/ramoops_crash/pmsg-ramoops_crash-0")" = "$(uuid crash) pmsg"
 	check "the first kernel's are not among them" lacks ramoops_crash/console-ramoops_crash-0 "$(uuid first)"
 	check "they can be removed" rm "$PSTORE"/ramoops_crash/console-ramoops_crash-0
 	umount_pstore
 	rmmod mpstore
-	load_region
+	load_both
 	mount_pstore
 	check "and are gone for good" test "$(ls "$PSTORE/ramoops_crash" | tr '\n' ' ')" = \
 		"pmsg-ramoops_crash-0 tty-ramoops_crash-0 "

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 # For the tests of the crash kernel. Wants in the test's head:
-#	# vm: mem=768M kexec
-#	# cmdline: crashkernel=192M
+#	# vm: mem=448M kexec
+#	# cmdline: crashkernel=128M
 # The region is REGION_A with a bank of 256K for the crash kernel.
 CRASH_SIZE=0x40000
 BANK=$((REGION_A + REGION_A_SIZE - CRASH_SIZE))
