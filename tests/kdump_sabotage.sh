@@ -12,7 +12,7 @@
 . /tests/lib.sh
 . /tests/lib-kdump.sh
 CASES="script disk memory hang panic"
-plan 31
+plan 30
 
 # watchdog: arms the emulated PCI watchdog, which resets the machine in about 6 s.
 watchdog() {

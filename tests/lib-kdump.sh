@@ -17,6 +17,11 @@ words() { for _w in $REGION; do printf ' mpstore.%s' "$_w"; done; }
 has() { grep -aqE "$2" "$PSTORE/$1" || { echo "$1 lacks '$2'"; ls -lR "$PSTORE"; tail -n 20 "$PSTORE/$1"; return 1; }; }
 lacks() { ! grep -aqE "$2" "$PSTORE/$1" || { echo "$1 has '$2'"; return 1; }; }
 logged() { dmesg | grep -q "$1" || { echo "no line '$1':"; dmesg | grep mpstore; return 1; }; }
-# region_sum ADDRESS SIZE
-region_sum() { dd if=/dev/mem bs=4096 skip=$(($1 / 4096)) count=$(($2 / 4096)) 2>/dev/null | md5sum; }
+# region_sum ADDRESS SIZE: not in a crash kernel, where read() of /dev/mem ends at the
+# end of that kernel's own memory.
+region_sum() {
+	dd if=/dev/mem of=/tmp/region bs=4096 skip=$(($1 / 4096)) count=$(($2 / 4096)) 2>/dev/null
+	[ "$(wc -c </tmp/region)" = $(($2)) ] && md5sum </tmp/region | cut -d' ' -f1
+	rm -f /tmp/region
+}
 OWN_SIZE=$((REGION_A_SIZE - CRASH_SIZE))

@@ -344,7 +344,8 @@ fn each_dump(name: &str, f: &mut dyn FnMut(&str, &DeviceDump<'_>) -> Result<()>)
         let all = part(&file, at, u64::from_le_bytes(field(&entry, 32)?))?;
         let mut rest = &all[..];
         while rest.len() >= 12 {
-            let word = |at| Ok::<_, Box<dyn std::error::Error>>(u32::from_le_bytes(field(rest, at)?));
+            let word =
+                |at| Ok::<_, Box<dyn std::error::Error>>(u32::from_le_bytes(field(rest, at)?));
             let whole = |n: u32| usize::try_from(n).map(|n| n.next_multiple_of(4));
             let (owner, len, kind) = (whole(word(0)?)?, whole(word(4)?)?, word(8)?);
             let content = rest.get(12 + owner..12 + owner + len);
@@ -365,7 +366,11 @@ fn each_dump(name: &str, f: &mut dyn FnMut(&str, &DeviceDump<'_>) -> Result<()>)
 fn notes(file: &str) -> Result<()> {
     each_dump(file, &mut |title, dump| {
         let zones = dump.sizes().ftrace_zones;
-        println!("{title} {:#x} {:#x} {zones}", dump.address(), dump.data().len());
+        println!(
+            "{title} {:#x} {:#x} {zones}",
+            dump.address(),
+            dump.data().len()
+        );
         Ok(())
     })
 }
