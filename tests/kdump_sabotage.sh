@@ -12,7 +12,7 @@
 . /tests/lib.sh
 . /tests/lib-kdump.sh
 CASES="script disk memory hang panic"
-plan 30
+plan 31
 
 # watchdog: arms the emulated PCI watchdog, which resets the machine in about 6 s.
 watchdog() {
@@ -67,6 +67,7 @@ told() {
 		check "hang: and no more" lacks $_tty "kdump: saved|kdump: failed" ;;
 	panic)
 		check "panic: why it failed" has $_con "Kernel panic - not syncing: sysrq triggered crash"
+		check "panic: novmcoredd is said" has $_con "ramoops: not added to the vmcore: novmcoredd"
 		check "panic: its own dump" has ramoops_crash/dmesg-ramoops_crash-0 "Panic#1 Part1" ;;
 	esac
 }
@@ -94,7 +95,12 @@ if [ $((STAGE % 2)) = 1 ]; then
 		fi
 	fi
 	[ -n "$NOW" ] || exit 0
-	check "$NOW: a crash kernel is loaded" kexec_load -p "nr_cpus=1$(words)" || bail "no crash kernel"
+	case $NOW in
+	disk) _more="" KEXEC_HOW=-c ;;
+	panic) _more=novmcoredd KEXEC_HOW=-s ;;
+	*) _more="" KEXEC_HOW=-s ;;
+	esac
+	check "$NOW: a crash kernel is loaded" kexec_load -p "nr_cpus=1$(words) $_more" || bail "no crash kernel"
 	[ "$STAGE" = 1 ] || echo "$(uuid "$NOW") last words" >/dev/ttyS2
 	next_stage $((STAGE + 1))
 	panic_now

@@ -120,7 +120,7 @@ kexec_load() { # [-p] [COMMAND LINE...]
 	_p=
 	[ "${1-}" = -p ] && { _p=-p; shift; }
 	# shellcheck disable=SC2086
-	kexec -s $_p -l /kexec/bzImage --initrd=/kexec/initrd \
+	kexec ${KEXEC_HOW--s} $_p -l /kexec/bzImage --initrd=/kexec/initrd \
 		--command-line="$(cat /proc/cmdline) $*"
 }
 kexec_now() { kexec_load "$@" && sync_host && kexec -e -x; _down kexec; }
