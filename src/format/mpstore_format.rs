@@ -22,7 +22,9 @@
 pub mod device_dump;
 pub mod dump;
 pub mod ecc;
+pub mod efi;
 pub mod error;
+pub mod erst;
 pub mod ftrace;
 pub mod kho;
 pub mod layout;
