@@ -3,10 +3,15 @@
  * The kernel's headers that mpstore needs and the kernel crate does not bind.
  * Sorted alphabetically.
  */
+#ifdef CONFIG_ACPI_APEI
+#include <acpi/apei.h>
+#include <linux/cper.h>
+#endif
 #include <linux/console.h>
 #include <linux/crash_dump.h>
 #include <linux/dcache.h>
 #include <linux/debugfs.h>
+#include <linux/efi.h>
 #include <linux/fprobe.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>

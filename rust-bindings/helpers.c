@@ -4,6 +4,7 @@
 #include <linux/crash_dump.h>
 #include <linux/cred.h>
 #include <linux/dcache.h>
+#include <linux/efi.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/fs_parser.h>
@@ -31,6 +32,10 @@
 #include <linux/vmalloc.h>
 #include <linux/vmcore_info.h>
 #include <linux/workqueue.h>
+
+#ifdef CONFIG_X86
+#include <asm/fpu/api.h>
+#endif
 
 #include "helpers.h"
 
@@ -379,3 +384,53 @@ int mpstore_vmcore_add_device_dump(struct vmcoredd_data *data)
 {
 	return vmcore_add_device_dump(data);
 }
+
+#ifdef CONFIG_EFI
+MODULE_IMPORT_NS("EFIVAR");
+
+int mpstore_efi_errno(unsigned long status)
+{
+	switch (status) {
+	case EFI_BUFFER_TOO_SMALL:
+		return -EOVERFLOW;
+	case EFI_NOT_READY:
+		return -EBUSY;
+	case EFI_UNSUPPORTED:
+		return -EOPNOTSUPP;
+	default:
+		return efi_status_to_err(status);
+	}
+}
+
+bool mpstore_efi_runtime(void)
+{
+	return efi_enabled(EFI_RUNTIME_SERVICES);
+}
+
+/* The efivar API has no form of this that does not sleep. */
+int mpstore_efi_query_nonblocking(u32 attributes, u64 *free, u64 *largest)
+{
+	u64 all;
+
+	if (!efi_enabled(EFI_RUNTIME_SERVICES) || !efi.query_variable_info_nonblocking)
+		return -EOPNOTSUPP;
+	return mpstore_efi_errno(efi.query_variable_info_nonblocking(attributes, &all, free, largest));
+}
+
+/*
+ * A call of firmware uses the FPU. Who goes on afterwards must not find it changed in the middle
+ * of its own use; who panics does not go on.
+ */
+bool mpstore_efi_may_call(bool panicking)
+{
+	if (panicking)
+		return true;
+	if (in_nmi())
+		return false;
+#ifdef CONFIG_X86
+	return irq_fpu_usable();
+#else
+	return true;
+#endif
+}
+#endif

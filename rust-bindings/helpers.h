@@ -116,6 +116,14 @@ const char *mpstore_fs_parameter_string(const struct fs_parameter *param);
 bool mpstore_is_kdump_kernel(void);
 int mpstore_vmcore_add_device_dump(struct vmcoredd_data *data);
 
+#ifdef CONFIG_EFI
+/* linux/efi.h, asm/fpu/api.h */
+int mpstore_efi_errno(unsigned long status);
+bool mpstore_efi_runtime(void);
+int mpstore_efi_query_nonblocking(u32 attributes, u64 *free, u64 *largest);
+bool mpstore_efi_may_call(bool panicking);
+#endif
+
 /* linux/irq_work.h, linux/workqueue.h */
 void mpstore_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *work));
 void mpstore_init_delayed_work(struct delayed_work *work, void (*func)(struct work_struct *work));

@@ -4,11 +4,17 @@
 //!
 //! A backend never names a frontend.
 
+#[cfg(CONFIG_EFI)]
+pub(crate) mod efi;
+#[cfg(CONFIG_ACPI_APEI)]
+pub(crate) mod erst;
 pub(crate) mod kept;
 #[cfg(CONFIG_KEXEC_HANDOVER)]
 pub(crate) mod kho;
 pub(crate) mod mem;
 pub(crate) mod ram;
+#[cfg(any(CONFIG_EFI, CONFIG_ACPI_APEI))]
+mod shelf;
 
 use crate::record::{
     Call,
@@ -28,11 +34,14 @@ use mpstore_format::ecc::Repair;
 pub(crate) enum Risk {
     /// Copies to memory.
     Memory,
+    /// Calls firmware: it may take its time, or not come back.
+    #[cfg_attr(not(any(CONFIG_EFI, CONFIG_ACPI_APEI)), allow(dead_code))]
+    Firmware,
 }
 
 impl Risk {
     /// How many there are.
-    pub(crate) const COUNT: usize = Self::Memory.index() + 1;
+    pub(crate) const COUNT: usize = Self::Firmware.index() + 1;
 
     /// Place in tables by risk, safest first.
     pub(crate) const fn index(self) -> usize {

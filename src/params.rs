@@ -41,6 +41,11 @@ use mpstore_format::{
         ECC_SIZE_DEFAULT,
         ECC_SIZE_MAX, //
     },
+    efi::{
+        Budget,
+        CONTENT_MAX,
+        RECORD_SIZE, //
+    },
     layout::{
         RamSizes,
         CRASH_SIZE_LEAST, //
@@ -121,6 +126,26 @@ macro_rules! params_table {
                 "Size of the tty zone of kho in bytes, rounded down to a power of two, 0 for none";
             kho_max_reason: string, 0o400, "4", None,
                 "Dumps that kho keeps, as max_reason; a shutdown's is how a kexec is recorded";
+            efi: bool, 0o400, "N", None,
+                "Whether dumps are kept in EFI variables, as backend efi";
+            efi_bytes: uint, 0o400, "32K", None,
+                "Bytes of the variable store that dumps may take, those of earlier kernels included";
+            efi_records: uint, 0o400, "32", None,
+                "Variables that dumps may take, those of earlier kernels included, at most 512";
+            efi_floor: uint, 0o400, "16K", None,
+                "Bytes of the variable store that stay free, 0 for what the kernel itself insists on";
+            efi_record_size: uint, 0o400, "1024", None,
+                "Size of each dmesg record of efi in bytes; the in-tree code reads 1024 unless told otherwise";
+            efi_max_reason: string, 0o400, "-1", None,
+                "Dumps that efi keeps, as max_reason";
+            erst: bool, 0o400, "N", None,
+                "Whether dumps are kept in ACPI's ERST, as backend erst";
+            erst_records: uint, 0o400, "16", None,
+                "Records of it that dumps may take, those of earlier kernels included, at most 512";
+            erst_record_size: uint, 0o400, "0", None,
+                "Size of each record of erst in bytes, headers included, 0 for what the firmware takes";
+            erst_max_reason: string, 0o400, "-1", None,
+                "Dumps that erst keeps, as max_reason";
             vmcore: string, 0o400, "auto", None,
                 "In a crash kernel, whether the crashed kernel's records are added to /proc/vmcore: auto, Y or N";
             strict: bool, 0o400, "N", None,
@@ -488,12 +513,143 @@ fn kho() -> Result<Option<KhoConfig>> {
     Ok(boolean("kho", &table::kho)?.then_some(config))
 }
 
+/// The backend for EFI variables as configured.
+#[cfg_attr(not(CONFIG_EFI), allow(dead_code))]
+pub(crate) struct EfiConfig {
+    /// Directory name.
+    pub(crate) name: CString,
+    /// What of the store it may use.
+    pub(crate) budget: Budget,
+    /// Bytes of a record.
+    pub(crate) record_size: usize,
+    /// See the parameter.
+    pub(crate) max_reason: u32,
+}
+
+/// The backend for ACPI's ERST as configured.
+#[cfg_attr(not(CONFIG_ACPI_APEI), allow(dead_code))]
+pub(crate) struct ErstConfig {
+    /// Directory name.
+    pub(crate) name: CString,
+    /// Dumps that it may keep.
+    pub(crate) records: u64,
+    /// Bytes of a record with its headers, if given.
+    pub(crate) record_size: Option<usize>,
+    /// See the parameter.
+    pub(crate) max_reason: u32,
+}
+
+impl EfiConfig {
+    /// Another one of the same. May sleep.
+    #[cfg(CONFIG_EFI)]
+    pub(crate) fn copy(&self) -> Result<Self> {
+        Ok(Self {
+            name: CString::try_from(&*self.name)?,
+            ..*self
+        })
+    }
+}
+
+impl ErstConfig {
+    /// Another one of the same. May sleep.
+    #[cfg(CONFIG_ACPI_APEI)]
+    pub(crate) fn copy(&self) -> Result<Self> {
+        Ok(Self {
+            name: CString::try_from(&*self.name)?,
+            ..*self
+        })
+    }
+}
+
+/// Most records that either may have.
+const FIRMWARE_RECORDS_MAX: usize = 512;
+
+/// A number in a range.
+fn number_in(
+    name: &'static str,
+    param: &Param,
+    range: core::ops::RangeInclusive<usize>,
+    right: &str,
+) -> Result<usize> {
+    let n = number(name, param, *range.end(), right)?;
+    if !range.contains(&n) {
+        return refuse(name, Value::of(name, param)?.as_bytes(), right);
+    }
+    Ok(n)
+}
+
+fn own_max_reason(name: &'static str, param: &Param) -> Result<u32> {
+    let reason = Value::of(name, param)?;
+    max_reason(
+        &reason,
+        reason.as_bytes(),
+        &Value::new("dump_oops", b"")?,
+        b"",
+    )
+}
+
+/// The backend `efi`, if it is asked for.
+fn efi() -> Result<Option<EfiConfig>> {
+    let right = "give a number of bytes up to 16M";
+    let bytes = number("efi_bytes", &table::efi_bytes, 16 << 20, right)?;
+    let floor = number("efi_floor", &table::efi_floor, 16 << 20, right)?;
+    let records = number_in(
+        "efi_records",
+        &table::efi_records,
+        1..=FIRMWARE_RECORDS_MAX,
+        "give 1 to 512",
+    )?;
+    let config = EfiConfig {
+        name: CString::try_from_fmt(fmt!("efi"))?,
+        budget: Budget {
+            bytes: bytes as u64,
+            records: records as u64,
+            floor: floor as u64,
+        },
+        record_size: number_in(
+            "efi_record_size",
+            &table::efi_record_size,
+            RECORD_SIZE..=CONTENT_MAX / 2,
+            "give 1024 to 32K",
+        )?,
+        max_reason: own_max_reason("efi_max_reason", &table::efi_max_reason)?,
+    };
+    Ok(boolean("efi", &table::efi)?.then_some(config))
+}
+
+/// The backend `erst`, if it is asked for.
+fn erst() -> Result<Option<ErstConfig>> {
+    let right = "give 1024 to 64K, or 0 for what the firmware takes";
+    let size = number("erst_record_size", &table::erst_record_size, 1 << 16, right)?;
+    if size != 0 && size < 1024 {
+        let text = Value::of("erst_record_size", &table::erst_record_size)?;
+        return refuse("erst_record_size", text.as_bytes(), right);
+    }
+    let records = number_in(
+        "erst_records",
+        &table::erst_records,
+        1..=FIRMWARE_RECORDS_MAX,
+        "give 1 to 512",
+    )?;
+    let config = ErstConfig {
+        name: CString::try_from_fmt(fmt!("erst"))?,
+        records: records as u64,
+        record_size: (size != 0).then_some(size),
+        max_reason: own_max_reason("erst_max_reason", &table::erst_max_reason)?,
+    };
+    Ok(boolean("erst", &table::erst)?.then_some(config))
+}
+
 /// The whole configuration, checked as far as it can be without looking at the machine.
 pub(crate) struct Config {
     /// RAM regions.
     pub(crate) regions: KVec<RegionConfig>,
     /// Kexec HandOver.
     pub(crate) kho: Option<KhoConfig>,
+    /// EFI variables.
+    pub(crate) efi: Option<EfiConfig>,
+    /// ACPI's ERST.
+    pub(crate) erst: Option<ErstConfig>,
     /// Plain-memory backends.
     pub(crate) mems: KVec<MemConfig>,
     /// See the parameter.
@@ -1037,9 +1193,18 @@ impl Config {
         if kho.is_some() && regions.iter().any(|r| r.name.to_bytes() == b"kho") {
             return refuse("name", b"kho", "taken by kho=Y; give another");
         }
+        let (efi, erst) = (efi()?, erst()?);
+        if efi.is_some() && regions.iter().any(|r| r.name.to_bytes() == b"efi") {
+            return refuse("name", b"efi", "taken by efi=Y; give another");
+        }
+        if erst.is_some() && regions.iter().any(|r| r.name.to_bytes() == b"erst") {
+            return refuse("name", b"erst", "taken by erst=Y; give another");
+        }
         Ok(Self {
             regions,
             kho,
+            efi,
+            erst,
             mems,
             kmsg_bytes: kmsg_bytes(
                 "kmsg_bytes",

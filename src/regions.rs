@@ -24,6 +24,8 @@ use crate::{
     params::{
         Config,
         Effective,
+        EfiConfig,
+        ErstConfig,
         KhoConfig,
         MemConfig,
         Place,
@@ -65,7 +67,13 @@ pub(crate) fn make(config: &Config, dispatcher: &Dispatcher) -> Result<Made> {
         effective: Effective::default(),
         failed: None,
     };
-    let count = config.regions.len() + usize::from(config.kho.is_some()) + config.mems.len();
+    let others = [
+        config.kho.is_some(),
+        config.efi.is_some(),
+        config.erst.is_some(),
+    ];
+    let others = others.into_iter().filter(|there| *there).count();
+    let count = config.regions.len() + others + config.mems.len();
     if count > BACKENDS_MAX {
         pr_err!("{} backends: at most {} at once\n", count, BACKENDS_MAX);
         return Err(E2BIG);
@@ -89,6 +97,18 @@ pub(crate) fn make(config: &Config, dispatcher: &Dispatcher) -> Result<Made> {
             Err(e) => made.failed = made.failed.or(Some(e)),
         }
     }
+    if let Some(config) = &config.efi {
+        match efi(config).and_then(|backend| dispatcher.add(backend)) {
+            Ok(entry) => made.entries.push(entry, GFP_KERNEL)?,
+            Err(e) => made.failed = made.failed.or(Some(e)),
+        }
+    }
+    if let Some(config) = &config.erst {
+        match erst(config).and_then(|backend| dispatcher.add(backend)) {
+            Ok(entry) => made.entries.push(entry, GFP_KERNEL)?,
+            Err(e) => made.failed = made.failed.or(Some(e)),
+        }
+    }
     for config in &config.mems {
         match plain(config).and_then(|backend| dispatcher.add(backend)) {
             Ok(entry) => made.entries.push(entry, GFP_KERNEL)?,
@@ -101,7 +121,8 @@ pub(crate) fn make(config: &Config, dispatcher: &Dispatcher) -> Result<Made> {
 /// What to do where no backend was asked for: they can be made later, unless that is an error or
 /// this kernel has no way.
 pub(crate) fn none_given(config: &Config) -> Result {
-    let how = "mem_address= and mem_size=, mem_name= of a reserve_mem= region, or kho=Y";
+    let how = "mem_address= and mem_size=, mem_name= of a reserve_mem= region, kho=Y, efi=Y or \
+               erst=Y";
     if config.strict || !cfg!(CONFIG_CONFIGFS_FS) {
         pr_err!("nothing to record to: give {}\n", how);
         return Err(EINVAL);
@@ -416,6 +437,44 @@ pub(crate) fn kho(config: &KhoConfig) -> Result<KBox<dyn Backend>> {
 pub(crate) fn kho(config: &KhoConfig) -> Result<KBox<dyn Backend>> {
     pr_err!(
         "{}: nothing can be handed over: this kernel was built without CONFIG_KEXEC_HANDOVER\n",
+        &*config.name
+    );
+    Err(EOPNOTSUPP)
+}
+
+/// Makes the backend for EFI variables. May sleep.
+#[cfg(CONFIG_EFI)]
+pub(crate) fn efi(config: &EfiConfig) -> Result<KBox<dyn Backend>> {
+    Ok(KBox::new(
+        crate::backend::efi::Efi::new(config)?,
+        GFP_KERNEL,
+    )?)
+}
+
+/// Says that this kernel has none.
+#[cfg(not(CONFIG_EFI))]
+pub(crate) fn efi(config: &EfiConfig) -> Result<KBox<dyn Backend>> {
+    pr_err!(
+        "{}: there are no EFI variables: this kernel was built without CONFIG_EFI\n",
+        &*config.name
+    );
+    Err(EOPNOTSUPP)
+}
+
+/// Makes the backend for ACPI's ERST. May sleep.
+#[cfg(CONFIG_ACPI_APEI)]
+pub(crate) fn erst(config: &ErstConfig) -> Result<KBox<dyn Backend>> {
+    Ok(KBox::new(
+        crate::backend::erst::Erst::new(config)?,
+        GFP_KERNEL,
+    )?)
+}
+
+/// Says that this kernel has none.
+#[cfg(not(CONFIG_ACPI_APEI))]
+pub(crate) fn erst(config: &ErstConfig) -> Result<KBox<dyn Backend>> {
+    pr_err!(
+        "{}: there is no ACPI ERST: this kernel was built without CONFIG_ACPI_APEI\n",
         &*config.name
     );
     Err(EOPNOTSUPP)

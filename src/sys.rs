@@ -11,6 +11,10 @@ pub(crate) mod context;
 pub(crate) mod cpu;
 pub(crate) mod crash_dump;
 pub(crate) mod debugfs;
+#[cfg(CONFIG_EFI)]
+pub(crate) mod efivar;
+#[cfg(CONFIG_ACPI_APEI)]
+pub(crate) mod erst;
 pub(crate) mod file;
 #[cfg(CONFIG_FPROBE)]
 pub(crate) mod fprobe;

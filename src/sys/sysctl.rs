@@ -40,9 +40,19 @@ unsafe impl Sync for Sysctl {}
 impl Sysctl {
     /// Opens `path`, which is below `/proc`. Task context, may sleep.
     pub(crate) fn open(path: &CStr) -> Result<Self> {
-        // SAFETY: The name is NUL-terminated. `/proc` is no module, so that its type needs no
-        // reference.
-        let ty = unsafe { bindings::get_fs_type(c"proc".as_char_ptr()) };
+        Self::open_in(c"proc", path)
+    }
+
+    /// Opens `path`, which is below `/sys`. Task context, may sleep.
+    #[cfg_attr(not(any(CONFIG_EFI, CONFIG_ACPI_APEI)), allow(dead_code))]
+    pub(crate) fn open_sys(path: &CStr) -> Result<Self> {
+        Self::open_in(c"sysfs", path)
+    }
+
+    fn open_in(fs: &'static CStr, path: &CStr) -> Result<Self> {
+        // SAFETY: The name is NUL-terminated. Neither of the two is a module, so that its type
+        // needs no reference.
+        let ty = unsafe { bindings::get_fs_type(fs.as_char_ptr()) };
         if ty.is_null() {
             return Err(ENODEV);
         }
@@ -71,7 +81,11 @@ impl Sysctl {
 
     /// The first bytes of its value. Task context, may sleep.
     pub(crate) fn read<'a>(&self, to: &'a mut [u8]) -> Result<&'a [u8]> {
-        let mut pos = 0;
+        self.read_from(0, to)
+    }
+
+    /// What is at `pos`, nothing at the end. Task context, may sleep.
+    pub(crate) fn read_from<'a>(&self, mut pos: i64, to: &'a mut [u8]) -> Result<&'a [u8]> {
         // SAFETY: `file` is open by the type invariant; `to` is valid for writes of its length.
         let n = unsafe {
             bindings::kernel_read(
