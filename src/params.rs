@@ -609,8 +609,8 @@ fn efi() -> Result<Option<EfiConfig>> {
         record_size: number_in(
             "efi_record_size",
             &table::efi_record_size,
-            RECORD_SIZE..=CONTENT_MAX / 2,
-            "give 1024 to 32K",
+            RECORD_SIZE..=CONTENT_MAX / 4 * 3,
+            "give 1024 to 48K",
         )?,
         max_reason: own_max_reason("efi_max_reason", &table::efi_max_reason)?,
     };
