@@ -15,12 +15,13 @@
 #
 # Comments at the top of a test that the runner reads:
 #	# vm: mem=512M smp=2 timeout=180 quiet=60 boots=16 ram=file second=stock
-#	# vm: kexec kaslr onethread
+#	# vm: kexec kaslr onethread firmware=ovmf erst=64K
 #	# cmdline: more words for the kernel's command line
 #	# kernels: custom debug stock     where the test makes sense; first: default
 #	# disk: virtio|nvme|ahci|scsi SIZE
 #	# qemu: more arguments for QEMU
-# kaslr leaves out nokaslr. onethread emulates all CPUs in one host thread: with
+# kaslr leaves out nokaslr. firmware=ovmf is UEFI with a variable store of its own, erst=SIZE ACPI's
+# error record device. onethread emulates all CPUs in one host thread: with
 # one each, the kernel's changing of its own code now and then hits a stale int3.
 # second=KIND names the kernels that switch_kernel may ask for. Do not report
 # results from a subshell or a pipeline: the numbering would be lost.
