@@ -125,6 +125,26 @@ void mpstore_iounmap(void *virt)
 	iounmap((void __iomem __force *)virt);
 }
 
+bool mpstore_copy_user_words(void *to, unsigned long from, size_t n)
+{
+	const u8 __user *src = (const u8 __user *)from;
+	bool done = false;
+	u8 *dst = to;
+
+	pagefault_disable();
+	if (user_read_access_begin(src, n)) {
+		for (; n >= sizeof(u64); n -= sizeof(u64), src += sizeof(u64), dst += sizeof(u64))
+			unsafe_get_user(*(u64 *)dst, (const u64 __user *)src, out);
+		for (; n; n--)
+			unsafe_get_user(*dst++, src++, out);
+		done = true;
+out:
+		user_read_access_end();
+	}
+	pagefault_enable();
+	return done;
+}
+
 notrace unsigned int mpstore_processor_id(void)
 {
 	return raw_smp_processor_id();

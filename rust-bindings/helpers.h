@@ -46,6 +46,9 @@ bool mpstore_phys_addr_fits(u64 last);
 void *mpstore_ioremap(u64 start, size_t size, unsigned int type);
 void mpstore_iounmap(void *virt);
 
+/* linux/uaccess.h: does not sleep; after a fault, false, and a part may be copied. */
+bool mpstore_copy_user_words(void *to, unsigned long from, size_t n);
+
 /* linux/smp.h, linux/irqflags.h: called in trace callbacks, hence notrace. */
 unsigned int mpstore_processor_id(void);
 unsigned long mpstore_raw_irq_save(void);

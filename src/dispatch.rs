@@ -127,8 +127,8 @@ impl Entry {
 
     fn keep(&self, kind: Kind, bytes: usize) {
         if let Some(tally) = self.tallies.get(kind.index()) {
-            tally.records.fetch_add(1, Relaxed);
-            tally.bytes.fetch_add(bytes as u64, Relaxed);
+            inline_atomic::add(&tally.records, 1);
+            inline_atomic::add(&tally.bytes, bytes as u64);
         }
     }
 
@@ -332,9 +332,10 @@ impl Dispatcher {
 
     /// The places that get records of `kind`.
     fn route(&self, kind: Kind) -> u32 {
+        // What is read through a bit comes after the bit: its place is computed from it.
         self.routes
             .get(kind.index())
-            .map_or(0, |route| route.load(Acquire))
+            .map_or(0, inline_atomic::read_once)
     }
 
     /// Appends `parts` as one piece to the stream of `kind` on every backend that takes it.
@@ -371,10 +372,7 @@ impl Dispatcher {
     /// Losses excepted, which are rare.
     #[inline]
     pub(crate) fn trace(&self, call: &Call, here: PreemptOff<'_>) {
-        let route = self
-            .routes
-            .get(Kind::Ftrace.index())
-            .map_or(0, inline_atomic::read_once);
+        let route = self.route(Kind::Ftrace);
         let view = self.entries.view_preempt_off(here);
         for entry in bits(route).filter_map(|place| view.get(place)) {
             match entry.backend.trace(call) {

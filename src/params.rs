@@ -19,8 +19,10 @@ use crate::{
         mem::MemType,
         param::{
             Param,
+            Watch,
             MAX, //
-        }, //
+        },
+        slots::RcuSlots, //
     },
 };
 use kernel::{
@@ -207,10 +209,20 @@ fn set_bool(name: &str, value: &[u8], to: &Atomic<bool>) -> Result {
     }
 }
 
-/// Hook of the parameter `tty`.
+/// Hook of the parameter `tty`. Off means that terminals are not even watched.
 pub(crate) fn set_tty(value: &[u8]) -> Result {
-    set_bool("tty", value, &TTY.enabled)
+    set_bool("tty", value, &TTY.enabled)?;
+    let Some(watch) = TTY_WATCH.get(0) else {
+        return Ok(());
+    };
+    watch.changed().inspect_err(|e| {
+        TTY.enabled.store(false, Relaxed);
+        pr_err!("tty=Y: terminals can't be watched: {:?}\n", e);
+    })
 }
+
+/// Who wants to know when the parameter `tty` changes.
+pub(crate) static TTY_WATCH: RcuSlots<KBox<dyn Watch>, 1> = RcuSlots::new();
 
 /// Hook of the parameter `tty_raw`.
 pub(crate) fn set_tty_raw(value: &[u8]) -> Result {

@@ -39,9 +39,16 @@ impl<'a> Put<'a> {
 
     /// Appends `bytes`.
     pub(crate) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        for &byte in bytes {
-            self.byte(byte);
+        let rest = self.out.get_mut(self.at..).unwrap_or_default();
+        match rest.get_mut(..bytes.len()) {
+            Some(to) => to.copy_from_slice(bytes),
+            None => {
+                for (to, from) in rest.iter_mut().zip(bytes) {
+                    *to = *from;
+                }
+            }
         }
+        self.at = self.at.saturating_add(bytes.len()).min(self.out.len());
         self
     }
 

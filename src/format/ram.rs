@@ -184,6 +184,26 @@ impl Ring {
         })
     }
 
+    /// A ring with counters that [`Self::counters`] gave. [`None`] if they contradict each other or
+    /// `capacity`.
+    #[inline]
+    pub fn of(counters: [u32; 2], capacity: usize) -> Option<Self> {
+        let [start, size] = counters;
+        let header = Header {
+            sig: SIGNATURE,
+            start,
+            size,
+        };
+        Self::check(header, SIGNATURE, capacity).ok()
+    }
+
+    /// The counters as they follow the signature on the medium: `start` and `size`.
+    #[inline]
+    pub fn counters(&self) -> [u32; 2] {
+        let header = self.header(SIGNATURE);
+        [header.start, header.size]
+    }
+
     /// The header for the medium.
     #[inline]
     pub fn header(&self, sig: u32) -> Header {
@@ -243,6 +263,19 @@ impl Ring {
         let start = self.start.saturating_add(len);
         self.start = start.checked_sub(self.capacity).unwrap_or(start);
         plan
+    }
+
+    /// The same if the bytes go in one piece and leave a byte before the end of the ring, as most
+    /// do: says where. Otherwise nothing changes.
+    #[inline]
+    pub fn append_within(&mut self, len: usize) -> Option<usize> {
+        let at = self.start;
+        let end = at.checked_add(len).filter(|end| *end < self.capacity)?;
+        // INVARIANT: `start` grew by `len` and is below the capacity; `size` was no less than
+        // `start`, and grew by as much or up to the capacity.
+        self.start = end;
+        self.size = self.size.saturating_add(len).min(self.capacity);
+        Some(at)
     }
 
     /// Where the content lies, oldest byte first.

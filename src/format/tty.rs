@@ -40,18 +40,54 @@ pub const STAMP_MAX: usize = 1 + SEC_DIGITS_MAX + 1 + USEC_DIGITS + 2 + NAME_MAX
 pub fn stamp(out: &mut [u8; STAMP_MAX], ns_since_boot: u64, name: &[u8], continued: bool) -> usize {
     let us = ns_since_boot / 1000;
     let mut put = Put::new(out);
-    put.byte(b'[')
-        .number(us / 1_000_000, SEC_DIGITS, b' ')
-        .byte(b'.')
-        .number(us % 1_000_000, USEC_DIGITS, b'0')
-        .bytes(b"] ");
-    for &byte in name.iter().take(NAME_MAX) {
-        put.byte(if is_name_byte(byte) { byte } else { b'_' });
+    // CAST: A remainder modulo a million.
+    put_time(&mut put, us / 1_000_000, (us % 1_000_000) as u32);
+    let name = name.get(..NAME_MAX).unwrap_or(name);
+    if name.iter().copied().all(is_name_byte) {
+        put.bytes(name);
+    } else {
+        for &byte in name {
+            put.byte(if is_name_byte(byte) { byte } else { b'_' });
+        }
     }
     if name.is_empty() {
         put.byte(b'_');
     }
     put.bytes(if continued { b"+ " } else { b": " }).len()
+}
+
+/// The time in brackets. Every line has one, so that of the usual length is put as a whole.
+fn put_time(put: &mut Put<'_>, sec: u64, usec: u32) {
+    let Ok(sec @ 0..=99_999) = u32::try_from(sec) else {
+        put.byte(b'[')
+            .number(sec, SEC_DIGITS, b' ')
+            .byte(b'.')
+            .number(usec.into(), USEC_DIGITS, b'0')
+            .bytes(b"] ");
+        return;
+    };
+    let mut time = *b"[    0.000000] ";
+    const { assert!(SEC_DIGITS == 5 && USEC_DIGITS == 6) };
+    let digits = |rest: &mut u32| {
+        // CAST: A remainder modulo ten.
+        let digit = b'0' + (*rest % 10) as u8;
+        *rest /= 10;
+        digit
+    };
+    let [_, s0, s1, s2, s3, s4, _, usecs @ .., _, _] = &mut time;
+    let mut rest = usec;
+    for place in usecs.iter_mut().rev() {
+        *place = digits(&mut rest);
+    }
+    let mut rest = sec;
+    *s4 = digits(&mut rest);
+    for place in [s3, s2, s1, s0] {
+        if rest == 0 {
+            break;
+        }
+        *place = digits(&mut rest);
+    }
+    put.bytes(&time);
 }
 
 /// The first line of `text`, line feed included if there is one, and the rest.

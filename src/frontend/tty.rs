@@ -16,6 +16,7 @@ use crate::{
     record::Kind,
     shared::SharedText,
     sys::{
+        param::Watch,
         raw_lock::{
             Level,
             RawLock, //
@@ -28,13 +29,15 @@ use crate::{
     },
 };
 use kernel::{
+    new_mutex,
     prelude::*,
     sync::{
         atomic::{
             Atomic,
             Relaxed, //
         },
-        Arc, //
+        Arc,
+        Mutex, //
     },
 };
 use mpstore_format::tty::{
@@ -213,9 +216,6 @@ impl Tap {
 impl TtyWrite for Tap {
     fn written(&self, tty: &SysTty, bytes: &[u8]) {
         let settings = &params::TTY;
-        if !settings.enabled.load(Relaxed) {
-            return;
-        }
         let name = tty.name();
         let head = Name::head_of(name);
         // Without it, who died with it kept it: pieces may get mixed, but they are there.
@@ -264,9 +264,59 @@ impl Probe {
     }
 }
 
+/// Watches while the parameter `tty` says so: what is not watched costs nothing.
+#[pin_data]
+struct Switch {
+    tap: Arc<Tap>,
+    kind: ProbeKind,
+    #[pin]
+    state: Mutex<State>,
+}
+
+/// Whether terminals are watched.
+enum State {
+    Off,
+    On {
+        _probe: Probe,
+    },
+    /// The frontend is gone.
+    Over,
+}
+
+impl Switch {
+    /// Does what the parameter says. May sleep.
+    fn follow(&self) -> Result {
+        let mut state = self.state.lock();
+        match (&*state, params::TTY.enabled.load(Relaxed)) {
+            (State::Off, true) => {
+                let _probe = Probe::start(&self.tap, self.kind)?;
+                *state = State::On { _probe };
+            }
+            (State::On { .. }, false) => *state = State::Off,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+struct Watcher(Arc<Switch>);
+
+impl Watch for Watcher {
+    fn changed(&self) -> Result {
+        self.0.follow()
+    }
+}
+
 /// The frontend.
 pub(crate) struct Tty {
-    _probe: Probe,
+    switch: Arc<Switch>,
+}
+
+impl Drop for Tty {
+    fn drop(&mut self) {
+        drop(params::TTY_WATCH.take(0));
+        *self.switch.state.lock() = State::Over;
+    }
 }
 
 impl Tty {
@@ -287,8 +337,20 @@ impl Tty {
             },
             GFP_KERNEL,
         )?;
-        Ok(Self {
-            _probe: Probe::start(&tap, probe)?,
-        })
+        let this = Self {
+            switch: Arc::pin_init(
+                pin_init!(Switch {
+                    tap,
+                    kind: probe,
+                    state <- new_mutex!(State::Off),
+                }),
+                GFP_KERNEL,
+            )?,
+        };
+        let watcher: KBox<dyn Watch> = KBox::new(Watcher(this.switch.clone()), GFP_KERNEL)?;
+        let watcher = Arc::new(watcher, GFP_KERNEL)?;
+        params::TTY_WATCH.put(0, watcher).map_err(|_| EBUSY)?;
+        this.switch.follow()?;
+        Ok(this)
     }
 }

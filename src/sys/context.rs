@@ -26,6 +26,13 @@ pub(crate) fn in_nmi() -> bool {
 ///
 /// Any context.
 pub(crate) fn write_barrier() {
+    #[cfg(CONFIG_X86_64)]
+    // SAFETY: Orders stores and does nothing else; every 64-bit processor has it.
+    unsafe {
+        core::arch::asm!("sfence", options(nostack, preserves_flags))
+    };
+    // A call of a function elsewhere.
+    #[cfg(not(CONFIG_X86_64))]
     kernel::sync::barrier::mb(kernel::sync::barrier::Write);
 }
 

@@ -27,6 +27,13 @@ pub(crate) fn read_once<T: AtomicType>(from: &Atomic<T>) -> T {
     unsafe { from.as_ptr().read_volatile() }
 }
 
+/// As `WRITE_ONCE()`: in no order with anything. Any context.
+#[inline]
+pub(crate) fn write_once<T: AtomicType>(to: &Atomic<T>, value: T) {
+    // SAFETY: Valid for writes, and of a size that is written with one instruction.
+    unsafe { to.as_ptr().write_volatile(value) };
+}
+
 /// Adds to a counter, in no order with anything. Any context.
 #[inline]
 pub(crate) fn add(to: &Atomic<u64>, n: u64) {

@@ -27,6 +27,10 @@ use zerocopy::{
     IntoBytes, //
 };
 
+/// Up to this many bytes are taken from a task by words: a string instruction takes its time to
+/// begin.
+const WORDWISE_MAX: usize = 4096;
+
 const PAGE_SIZE: u64 = bindings::MPSTORE_PAGE_SIZE;
 
 /// Why a region can't be used.
@@ -120,8 +124,14 @@ impl UserBytes {
         }
     }
 
-    /// Whether they can be read, for now without a page fault. May sleep.
+    /// Makes them readable for now without a page fault, if they can be and if it takes that to
+    /// copy all of them or none: what lies in one page needs nothing. May sleep.
     pub(crate) fn fault_in(self) -> bool {
+        let last = self.addr.wrapping_add(self.len.saturating_sub(1));
+        // CAST: A page is smaller than the address space.
+        if (self.addr ^ last) < PAGE_SIZE as usize {
+            return true;
+        }
         // SAFETY: Any address may be given.
         unsafe { kernel::bindings::fault_in_readable(self.addr as *const c_char, self.len) == 0 }
     }
@@ -429,8 +439,19 @@ impl PersistentMem {
         if self.clamp_write(at, from.len) < from.len {
             return Err(EINVAL);
         }
-        // SAFETY: `at + from.len <= len`, and `virt` is valid for writes of `len` bytes. The source
-        // is checked by the callee.
+        if from.len <= WORDWISE_MAX {
+            // SAFETY: `at + from.len <= len`, and `virt` is valid for writes of `len` bytes. The
+            // source is checked by the callee.
+            let done = unsafe {
+                bindings::mpstore_copy_user_words(
+                    self.virt.as_ptr().add(at).cast(),
+                    from.addr,
+                    from.len,
+                )
+            };
+            return done.then_some(()).ok_or(EFAULT);
+        }
+        // SAFETY: As above.
         to_result(unsafe {
             kernel::bindings::copy_from_user_nofault(
                 self.virt.as_ptr().add(at).cast(),

@@ -27,6 +27,12 @@ use kernel::{
 /// Longest value in bytes.
 pub(crate) const MAX: usize = 1024;
 
+/// Is told when a parameter has changed.
+pub(crate) trait Watch: Send + Sync {
+    /// It has. An error refuses the new value. May sleep.
+    fn changed(&self) -> Result;
+}
+
 /// Whether the module has started, so that hooks are called.
 static LIVE: Atomic<bool> = Atomic::new(false);
 

@@ -10,6 +10,7 @@
 
 use super::{
     context,
+    inline_atomic,
     time, //
 };
 use kernel::{
@@ -127,6 +128,12 @@ impl RawLock {
     /// goes on without the lock: its holder is stopped, or is this CPU itself. Elsewhere the answer is
     /// [`None`].
     pub(crate) fn lock_crash(&self) -> Option<Guard<'_>> {
+        // Nobody has it, as a rule.
+        self.try_once().or_else(|| self.lock_crash_slow())
+    }
+
+    #[cold]
+    fn lock_crash_slow(&self) -> Option<Guard<'_>> {
         let panicking = context::panicking();
         // In NMI the holder may be the very context that was interrupted.
         let guard = if context::in_nmi() || self.broken.load(Relaxed) {
@@ -151,7 +158,7 @@ impl RawLock {
     }
 
     fn try_once(&self) -> Option<Guard<'_>> {
-        let raw = self.raw.get(self.turn.load(Relaxed))?;
+        let raw = self.raw.get(inline_atomic::read_once(&self.turn))?;
         let mut flags = 0;
         // SAFETY: By the type invariant the lock is initialised; `flags` is valid for writes.
         let got =
@@ -159,7 +166,7 @@ impl RawLock {
         if !got {
             return None;
         }
-        if self.waits.load(Relaxed) != 0 {
+        if inline_atomic::read_once(&self.waits) != 0 {
             self.waits.store(0, Relaxed);
         }
         Some(Guard {

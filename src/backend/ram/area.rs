@@ -46,6 +46,9 @@ use zerocopy::{
     IntoBytes, //
 };
 
+/// Where a header's counters are, behind its signature.
+const COUNTERS_AT: usize = core::mem::offset_of!(Header, start);
+
 /// The mapped region, and how its zones are protected.
 pub(super) struct Area {
     mem: PersistentMem,
@@ -178,9 +181,14 @@ impl Area {
         }
     }
 
-    /// Writes a header where the geometry is known.
-    pub(super) fn write_header_at(&self, place: &Place, ring: &Ring) {
-        self.put_header(place, ring.header(SIGNATURE));
+    /// Writes the counters of a zone that has its signature already, in one store.
+    #[inline]
+    pub(super) fn write_counters(&self, place: &Place, ring: &Ring) {
+        let at = place.zone.offset.wrapping_add(COUNTERS_AT);
+        self.mem.put(at, ring.counters());
+        if let Some(span) = place.geometry.header_parity() {
+            self.protect(place.zone, span, &ring.header(SIGNATURE).to_bytes());
+        }
     }
 
     fn put_header(&self, place: &Place, header: Header) {
@@ -201,6 +209,11 @@ impl Area {
     /// The same with the geometry known.
     pub(super) fn append_at(&self, place: &Place, ring: &mut Ring, bytes: &[u8]) {
         let zone = place.zone;
+        if let Some(at) = ring.append_within(bytes.len()) {
+            self.mem.write(zone.offset + HEADER_BYTES + at, bytes);
+            let len = bytes.len();
+            return self.protect_span(place, Span { at, len });
+        }
         let plan = ring.append(bytes.len());
         let mut rest = bytes.get(plan.skip..).unwrap_or(&[]);
         for span in plan.spans {
@@ -231,6 +244,14 @@ impl Area {
         ring: &mut Ring,
         bytes: UserBytes,
     ) -> Result {
+        let zone = place.zone;
+        if let Some(at) = ring.append_within(bytes.len()) {
+            self.mem
+                .write_user(zone.offset + HEADER_BYTES + at, bytes)?;
+            let len = bytes.len();
+            self.protect_span(place, Span { at, len });
+            return Ok(());
+        }
         let plan = ring.append(bytes.len());
         let mut at = plan.skip;
         for span in plan.spans {
@@ -239,7 +260,7 @@ impl Area {
             }
             let part = bytes.part(at, span.len);
             self.mem
-                .write_user(place.zone.offset + HEADER_BYTES + span.at, part)?;
+                .write_user(zone.offset + HEADER_BYTES + span.at, part)?;
             self.protect_span(place, span);
             at += span.len;
         }
@@ -247,11 +268,16 @@ impl Area {
     }
 
     /// Encodes the blocks that `span` touches anew, from what is in memory.
+    #[inline]
     fn protect_span(&self, place: &Place, span: Span) {
-        let (zone, geometry) = (place.zone, &place.geometry);
-        if geometry.ecc_size() == 0 {
-            return;
+        if place.geometry.ecc_size() > 0 {
+            self.encode_span(place, span);
         }
+    }
+
+    #[inline(never)]
+    fn encode_span(&self, place: &Place, span: Span) {
+        let (zone, geometry) = (place.zone, &place.geometry);
         // Clearing it for each block would be a good part of the work.
         let mut data = [0; BLOCK_BYTES];
         for block in geometry.touched(span).filter_map(|i| geometry.block(i)) {

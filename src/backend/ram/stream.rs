@@ -10,6 +10,7 @@ use crate::{
     backend::Context,
     sys::{
         context,
+        inline_atomic,
         mem::UserBytes,
         raw_lock::{
             Level,
@@ -21,10 +22,7 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
+        atomic::Atomic,
         Mutex, //
     },
 };
@@ -32,9 +30,7 @@ use mpstore_format::{
     layout::Zone,
     ram::{
         Garbage,
-        Header,
-        Ring,
-        SIGNATURE, //
+        Ring, //
     },
 };
 
@@ -42,8 +38,8 @@ use mpstore_format::{
 pub(super) struct Stream {
     zone: Zone,
     place: Place,
-    /// Start in the upper, size in the lower half: whoever goes on without the lock in a panic
-    /// still sees a ring that was true at some moment.
+    /// The counters, in one word: whoever goes on without the lock in a panic still sees a ring
+    /// that was true at some moment.
     state: Atomic<u64>,
     lock: RawLock,
     /// The earlier kernel's bytes, until they are erased.
@@ -85,30 +81,24 @@ impl Stream {
 
     /// The ring as this kernel left it last.
     fn ring(&self) -> Ring {
-        let state = self.state.load(Relaxed);
-        let header = Header {
-            sig: SIGNATURE,
-            // CAST: The upper half.
-            start: (state >> 32) as u32,
-            // CAST: The lower half.
-            size: state as u32,
-        };
+        let state = inline_atomic::read_once(&self.state);
+        // CAST: The lower and the upper half.
+        let counters = [state as u32, (state >> 32) as u32];
         let capacity = self.place.capacity();
-        Ring::check(header, SIGNATURE, capacity).unwrap_or(Ring::empty(capacity))
+        Ring::of(counters, capacity).unwrap_or(Ring::empty(capacity))
     }
 
     fn set_ring(&self, area: &Area, ring: &Ring) {
-        let header = ring.header(SIGNATURE);
-        self.state.store(
-            u64::from(header.start) << 32 | u64::from(header.size),
-            Relaxed,
-        );
-        area.write_header_at(&self.place, ring);
+        let [start, size] = ring.counters();
+        inline_atomic::write_once(&self.state, u64::from(size) << 32 | u64::from(start));
+        area.write_counters(&self.place, ring);
     }
 
     /// Begins this kernel's log.
     pub(super) fn activate(&self, area: &Area) {
-        self.set_ring(area, &Ring::empty(self.place.capacity()));
+        let ring = Ring::empty(self.place.capacity());
+        area.write_header(self.zone, &ring);
+        self.set_ring(area, &ring);
     }
 
     /// Appends as one piece. Data first, then the header: what a reset cuts off was never there.
