@@ -7,6 +7,7 @@
 #include <acpi/apei.h>
 #include <linux/cper.h>
 #endif
+#include <linux/blkdev.h>
 #include <linux/console.h>
 #include <linux/crash_dump.h>
 #include <linux/dcache.h>
@@ -61,5 +62,6 @@ static const u64 MPSTORE_IMAGE_END_MB = MODULES_VADDR >> 20;
 static const u64 MPSTORE_IMAGE_START_MB = 0;
 static const u64 MPSTORE_IMAGE_END_MB = 0;
 #endif
+static const u32 MPSTORE_BLK_OPEN_RW = (__force u32)(BLK_OPEN_READ | BLK_OPEN_WRITE);
 static const u32 MPSTORE_LOOKUP_RCU = LOOKUP_RCU;
 static const u32 MPSTORE_ATTR_SIZE = ATTR_SIZE;

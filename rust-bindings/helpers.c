@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See helpers.h. */
 
+#include <linux/blkdev.h>
 #include <linux/crash_dump.h>
 #include <linux/cred.h>
 #include <linux/dcache.h>
@@ -452,5 +453,53 @@ bool mpstore_efi_may_call(bool panicking)
 #else
 	return true;
 #endif
+}
+#endif
+
+#ifdef CONFIG_BLOCK
+u32 mpstore_mkdev(u32 major, u32 minor)
+{
+	return MKDEV(major, minor);
+}
+
+u64 mpstore_bdev_nr_bytes(struct block_device *bdev)
+{
+	return bdev_nr_bytes(bdev);
+}
+
+u32 mpstore_bdev_logical_block_size(struct block_device *bdev)
+{
+	return bdev_logical_block_size(bdev);
+}
+
+u64 mpstore_bdev_start_sector(struct block_device *bdev)
+{
+	return get_start_sect(bdev);
+}
+
+u32 mpstore_bdev_dev(struct block_device *bdev)
+{
+	return bdev->bd_dev;
+}
+
+bool mpstore_bdev_read_only(struct block_device *bdev)
+{
+	return bdev_read_only(bdev);
+}
+
+bool mpstore_bdev_is_zoned(struct block_device *bdev)
+{
+	return bdev_is_zoned(bdev);
+}
+
+bool mpstore_bdev_is_partition(struct block_device *bdev)
+{
+	return bdev_is_partition(bdev);
+}
+
+/* To BDEVNAME_SIZE bytes. */
+size_t mpstore_bdev_name(struct block_device *bdev, char *to)
+{
+	return scnprintf(to, BDEVNAME_SIZE, "%pg", bdev);
 }
 #endif

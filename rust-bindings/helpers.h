@@ -8,6 +8,7 @@
 
 #include <linux/types.h>
 
+struct block_device;
 struct delayed_work;
 struct dentry;
 struct device;
@@ -126,6 +127,17 @@ bool mpstore_efi_runtime(void);
 int mpstore_efi_query_nonblocking(u32 attributes, u64 *free, u64 *largest);
 bool mpstore_efi_may_call(bool panicking);
 #endif
+
+/* linux/blkdev.h, linux/kdev_t.h */
+u32 mpstore_mkdev(u32 major, u32 minor);
+u64 mpstore_bdev_nr_bytes(struct block_device *bdev);
+u32 mpstore_bdev_logical_block_size(struct block_device *bdev);
+u64 mpstore_bdev_start_sector(struct block_device *bdev);
+u32 mpstore_bdev_dev(struct block_device *bdev);
+bool mpstore_bdev_read_only(struct block_device *bdev);
+bool mpstore_bdev_is_zoned(struct block_device *bdev);
+bool mpstore_bdev_is_partition(struct block_device *bdev);
+size_t mpstore_bdev_name(struct block_device *bdev, char *to);
 
 /* linux/irq_work.h, linux/workqueue.h */
 void mpstore_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *work));

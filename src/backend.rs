@@ -4,6 +4,9 @@
 //!
 //! A backend never names a frontend.
 
+#[cfg(CONFIG_BLOCK)]
+#[allow(dead_code)]
+pub(crate) mod blk;
 #[cfg(CONFIG_EFI)]
 pub(crate) mod efi;
 #[cfg(CONFIG_ACPI_APEI)]
@@ -37,11 +40,13 @@ pub(crate) enum Risk {
     /// Calls firmware: it may take its time, or not come back.
     #[cfg_attr(not(any(CONFIG_EFI, CONFIG_ACPI_APEI)), allow(dead_code))]
     Firmware,
+    /// Takes a disk's controller over: it may hang, and afterwards no disk there can be used.
+    Disk,
 }
 
 impl Risk {
     /// How many there are.
-    pub(crate) const COUNT: usize = Self::Firmware.index() + 1;
+    pub(crate) const COUNT: usize = Self::Disk.index() + 1;
 
     /// Place in tables by risk, safest first.
     pub(crate) const fn index(self) -> usize {

@@ -5,6 +5,9 @@
 //! This is the only place in `src/` that may contain `unsafe` code. Each file reads like a missing
 //! `rust/kernel/*.rs` and knows nothing of mpstore.
 
+#[cfg(CONFIG_BLOCK)]
+#[allow(dead_code)]
+pub(crate) mod bdev;
 pub(crate) mod bell;
 pub(crate) mod console;
 pub(crate) mod context;
