@@ -313,7 +313,7 @@ impl kernel::fmt::Display for KhoError {
 }
 
 /// Table of CRC-32 (IEEE 802.3, reflected), as zlib and `cksum -a crc32b` have it.
-const CRC: [u32; 256] = {
+pub(crate) const CRC: [u32; 256] = {
     let mut table = [0u32; 256];
     let mut n = 0;
     while n < 256 {

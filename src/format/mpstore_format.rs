@@ -28,11 +28,13 @@ pub mod erst;
 pub mod ftrace;
 pub mod kho;
 pub mod layout;
+pub mod probe;
 mod put;
 pub mod ram;
 pub mod record;
 pub mod text;
 pub mod tty;
+pub mod zone;
 
 pub use error::{
     Error,
