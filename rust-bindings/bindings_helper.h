@@ -34,6 +34,7 @@
 #include <linux/panic.h>
 #include <linux/printk.h>
 #include <linux/pstore_ram.h>
+#include <linux/reboot.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
 #include <linux/timekeeping.h>

@@ -5,7 +5,6 @@
 //! A backend never names a frontend.
 
 #[cfg(CONFIG_BLOCK)]
-#[allow(dead_code)]
 pub(crate) mod blk;
 #[cfg(CONFIG_EFI)]
 pub(crate) mod efi;
@@ -29,7 +28,10 @@ use crate::record::{
     RecordInfo, //
 };
 use crate::sys::mem::UserBytes;
-use kernel::prelude::*;
+use kernel::{
+    fmt,
+    prelude::*, //
+};
 use mpstore_format::ecc::Repair;
 
 /// In which order backends get a panic's dump: those that can hang come last.
@@ -129,6 +131,17 @@ pub(crate) trait Backend: Send + Sync {
     /// Calls `f` for every run of the recorder of which it keeps records apart from the others'.
     /// May sleep.
     fn generations(&self, _f: &mut dyn FnMut(&GenerationInfo<'_>) -> Result) -> Result {
+        Ok(())
+    }
+
+    /// Brings what it took so far to its medium, if it does not do so at once. May sleep.
+    fn flush(&self) -> Result {
+        Ok(())
+    }
+
+    /// Writes a line about its medium, if there is more to say than the counts of records. May
+    /// sleep.
+    fn describe(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Ok(())
     }
 

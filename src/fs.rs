@@ -214,6 +214,14 @@ impl vfs::Tree for Tree {
         self.rescan();
     }
 
+    fn sync(&self) -> Result {
+        let mut first = Ok(());
+        for entry in self.dispatcher.entries() {
+            first = first.and(entry.backend().flush());
+        }
+        first
+    }
+
     fn remount(&self, view: usize, options: &Options) -> Result {
         match options.layout {
             Some(layout) if layout.index() != view => {

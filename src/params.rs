@@ -52,7 +52,8 @@ use mpstore_format::{
         RamSizes,
         CRASH_SIZE_LEAST, //
     },
-    text::Reason, //
+    text::Reason,
+    zone::ZoneSizes, //
 };
 
 /// The table. `$define` gets one entry per parameter; see [`crate::define_params`].
@@ -150,6 +151,16 @@ macro_rules! params_table {
                 "Dumps that erst keeps, as max_reason";
             vmcore: string, 0o400, "auto", None,
                 "In a crash kernel, whether the crashed kernel's records are added to /proc/vmcore: auto, Y or N";
+            blkdev: list, 0o400, "", None,
+                "Block devices, one backend each: a path, PARTUUID=, PARTLABEL= or major:minor";
+            kmsg_size: list, 0o400, "64K", None,
+                "Size of each dmesg record on a block device in bytes, a multiple of 4096, 0 for none";
+            best_effort: list, 0o400, "Y", None,
+                "Whether a block device is used although a panic can't be written to it";
+            force: bool, 0o400, "N", None,
+                "Use block devices even if they hold something else, which is overwritten";
+            flush_ms: uint, 0o400, "500", None,
+                "Milliseconds after which records are on a block device, at most 60000";
             strict: bool, 0o400, "N", None,
                 "Fail the load if any backend or frontend can't start";
             test_mem: uint, 0o400, "0", None,
@@ -446,6 +457,28 @@ pub(crate) enum KhoTest {
     Read(usize),
 }
 
+/// One block device as configured.
+#[cfg_attr(not(CONFIG_BLOCK), allow(dead_code))]
+pub(crate) struct BlkConfig {
+    /// Directory name.
+    pub(crate) name: CString,
+    /// Which device.
+    pub(crate) target: CString,
+    /// Zones; the device's sizes are not filled in yet.
+    pub(crate) sizes: ZoneSizes,
+    /// See the parameter.
+    pub(crate) max_reason: u32,
+    /// See the parameter.
+    pub(crate) best_effort: bool,
+    /// See the parameter.
+    pub(crate) force: bool,
+    /// See the parameter.
+    pub(crate) flush_ms: u32,
+}
+
+/// Zones of a block device are as large as those of pstore_blk if nothing is said.
+const BLK_SIZE: usize = 64 << 10;
+
 /// The backend for Kexec HandOver as configured.
 #[cfg_attr(not(CONFIG_KEXEC_HANDOVER), allow(dead_code))]
 pub(crate) struct KhoConfig {
@@ -656,6 +689,8 @@ fn erst() -> Result<Option<ErstConfig>> {
 pub(crate) struct Config {
     /// RAM regions.
     pub(crate) regions: KVec<RegionConfig>,
+    /// Block devices.
+    pub(crate) blks: KVec<BlkConfig>,
     /// Kexec HandOver.
     pub(crate) kho: Option<KhoConfig>,
     /// EFI variables.
@@ -1054,6 +1089,101 @@ impl RegionValues {
     }
 }
 
+/// The parameters that only block devices have.
+struct BlkValues {
+    target: Value,
+    kmsg: Value,
+    best_effort: Value,
+    force: Value,
+}
+
+impl BlkValues {
+    /// `value` gives a value by the parameter's name.
+    fn read(value: impl Fn(&'static str, &'static Param) -> Result<Value>) -> Result<Self> {
+        Ok(Self {
+            target: value("blkdev", &table::blkdev)?,
+            kmsg: value("kmsg_size", &table::kmsg_size)?,
+            best_effort: value("best_effort", &table::best_effort)?,
+            force: value("force", &table::force)?,
+        })
+    }
+
+    /// How many devices there are.
+    fn count(&self) -> usize {
+        self.target.len()
+    }
+
+    /// Device `index`, to be called `name`; in the lists of zone sizes it has place `at` of `total`.
+    fn device(
+        &self,
+        name: CString,
+        index: usize,
+        zones: &ZoneValues,
+        at: usize,
+        total: usize,
+    ) -> Result<BlkConfig> {
+        let text = self.target.item(index);
+        if text.is_empty() {
+            return refuse(
+                self.target.name,
+                self.target.as_bytes(),
+                "an element is empty; give a path, PARTUUID=, PARTLABEL= or major:minor",
+            );
+        }
+        // The default of a list that is shared with RAM regions is meant for these.
+        let shared = |value: &Value, param: &Param| -> Result<usize> {
+            match value.shared(at, total)? {
+                b"" => Ok(BLK_SIZE),
+                _ if !param.given()
+                    && value.as_bytes() == table::default_of(value.name).as_bytes() =>
+                {
+                    Ok(BLK_SIZE)
+                }
+                text => value.size(text),
+            }
+        };
+        let best = self.best_effort.shared(index, self.count())?;
+        let force = self.force.as_bytes();
+        Ok(BlkConfig {
+            name,
+            target: CString::try_from_fmt(fmt!("{}", BStr::from_bytes(text)))?,
+            sizes: ZoneSizes {
+                bytes: 0,
+                block: 0,
+                kmsg_size: match self.kmsg.shared(index, self.count())? {
+                    b"" => BLK_SIZE,
+                    text => self.kmsg.size(text)?,
+                },
+                pmsg_size: shared(&zones.pmsg, &table::pmsg_size)?,
+                console_size: shared(&zones.console, &table::console_size)?,
+                ftrace_size: shared(&zones.ftrace, &table::ftrace_size)?,
+                tty_size: shared(&zones.tty, &table::tty_size)?,
+                cpus: cpu::possible_ids(),
+            },
+            max_reason: zones.max_reason(at, total)?,
+            best_effort: match parse_bool(best) {
+                Some(on) => on,
+                None => return refuse(self.best_effort.name, best, "give Y or N"),
+            },
+            force: match parse_bool(force) {
+                Some(on) => on,
+                None => return refuse(self.force.name, force, "give Y or N"),
+            },
+            flush_ms: flush_ms()?,
+        })
+    }
+}
+
+fn flush_ms() -> Result<u32> {
+    let right = "give a number of milliseconds up to 60000";
+    Ok(u32::try_from(number(
+        "flush_ms",
+        &table::flush_ms,
+        60_000,
+        right,
+    )?)?)
+}
+
 /// What a backend that is made at run time is given: the values of the parameters that describe
 /// one, each with its default until it is set.
 pub(crate) struct Choices {
@@ -1199,8 +1329,11 @@ impl Config {
         }
         let values = RegionValues::read(Value::of)?;
         let mem_count = number("test_mem", &table::test_mem, BACKENDS_MAX, "give 0 to 32")?;
-        let regions = Self::regions(&values, mem_count)?;
-        let mems = Self::mems(&values.zones, &regions, mem_count)?;
+        let blk = BlkValues::read(Value::of)?;
+        let total = values.count() + blk.count() + mem_count;
+        let regions = Self::regions(&values, &blk, total)?;
+        let blks = Self::blks(&values, &blk, &regions, total)?;
+        let mems = Self::mems(&values.zones, &regions, blks.len(), mem_count)?;
         let kho = kho()?;
         if kho.is_some() && regions.iter().any(|r| r.name.to_bytes() == b"kho") {
             return refuse("name", b"kho", "taken by kho=Y; give another");
@@ -1212,8 +1345,18 @@ impl Config {
         if erst.is_some() && regions.iter().any(|r| r.name.to_bytes() == b"erst") {
             return refuse("name", b"erst", "taken by erst=Y; give another");
         }
+        if kho.is_some() && blks.iter().any(|b| b.name.to_bytes() == b"kho") {
+            return refuse("name", b"kho", "taken by kho=Y; give another");
+        }
+        if efi.is_some() && blks.iter().any(|b| b.name.to_bytes() == b"efi") {
+            return refuse("name", b"efi", "taken by efi=Y; give another");
+        }
+        if erst.is_some() && blks.iter().any(|b| b.name.to_bytes() == b"erst") {
+            return refuse("name", b"erst", "taken by erst=Y; give another");
+        }
         Ok(Self {
             regions,
+            blks,
             kho,
             efi,
             erst,
@@ -1231,8 +1374,8 @@ impl Config {
         })
     }
 
-    /// `others` backends come behind the regions in the lists of zone sizes.
-    fn regions(values: &RegionValues, others: usize) -> Result<KVec<RegionConfig>> {
+    /// `total` backends share the lists of zone sizes: regions, block devices, plain memory.
+    fn regions(values: &RegionValues, blk: &BlkValues, total: usize) -> Result<KVec<RegionConfig>> {
         let name = Value::of("name", &table::name)?;
         let crash = Value::of("crash_size", &table::crash_size)?;
         let vmcore = vmcore()?;
@@ -1248,8 +1391,13 @@ impl Config {
                 "missing, and mem_size says nothing without it or mem_name",
             );
         }
-        if name.len() > count || (name.len() > 0 && name.len() < count) {
-            return refuse("name", name.as_bytes(), "give one name for each region");
+        // Of block devices all have one or none.
+        if name.len() != 0 && name.len() != count && name.len() != count + blk.count() {
+            let right = match blk.count() {
+                0 => "give one name for each region",
+                _ => "give one name for each region, or for each region and block device",
+            };
+            return refuse("name", name.as_bytes(), right);
         }
         let mut regions = KVec::<RegionConfig>::with_capacity(count, GFP_KERNEL)?;
         for index in 0..count {
@@ -1265,7 +1413,7 @@ impl Config {
                     "given twice; directories need their own",
                 );
             }
-            let mut region = values.region(dir, index, count + others)?;
+            let mut region = values.region(dir, index, total)?;
             region.crash_size = crash_size(&crash, crash.shared(index, count)?)?;
             region.vmcore = vmcore;
             regions.push(region, GFP_KERNEL)?;
@@ -1273,7 +1421,45 @@ impl Config {
         Ok(regions)
     }
 
-    fn mems(zones: &ZoneValues, regions: &[RegionConfig], count: usize) -> Result<KVec<MemConfig>> {
+    fn blks(
+        values: &RegionValues,
+        blk: &BlkValues,
+        regions: &[RegionConfig],
+        total: usize,
+    ) -> Result<KVec<BlkConfig>> {
+        let name = Value::of("name", &table::name)?;
+        let count = blk.count();
+        if count > BACKENDS_MAX {
+            return refuse("blkdev", blk.target.as_bytes(), "give at most 32 devices");
+        }
+        let named = name.len() == regions.len() + count && count > 0;
+        let mut blks = KVec::<BlkConfig>::with_capacity(count, GFP_KERNEL)?;
+        for index in 0..count {
+            let dir = match (named, index) {
+                (false, 0) => CString::try_from_fmt(fmt!("blk"))?,
+                (false, _) => CString::try_from_fmt(fmt!("blk{}", index))?,
+                _ => backend_name(name.item(regions.len() + index))?,
+            };
+            let taken = regions.iter().any(|r| *r.name == *dir);
+            if taken || blks.iter().any(|b| *b.name == *dir) {
+                return refuse(
+                    "name",
+                    dir.to_bytes(),
+                    "given twice; directories need their own",
+                );
+            }
+            let config = blk.device(dir, index, &values.zones, regions.len() + index, total)?;
+            blks.push(config, GFP_KERNEL)?;
+        }
+        Ok(blks)
+    }
+
+    fn mems(
+        zones: &ZoneValues,
+        regions: &[RegionConfig],
+        blks: usize,
+        count: usize,
+    ) -> Result<KVec<MemConfig>> {
         let size = number(
             "test_mem_size",
             &table::test_mem_size,
@@ -1288,7 +1474,8 @@ impl Config {
                 "give no more values than test_mem",
             );
         }
-        let (first, total) = (regions.len(), regions.len() + count);
+        let first = regions.len() + blks;
+        let total = first + count;
         let mut mems = KVec::with_capacity(count, GFP_KERNEL)?;
         for index in 0..count {
             let name = CString::try_from_fmt(fmt!("mem{}", index))?;

@@ -22,6 +22,7 @@ use crate::{
     },
     intree,
     params::{
+        BlkConfig,
         Config,
         Effective,
         EfiConfig,
@@ -73,7 +74,7 @@ pub(crate) fn make(config: &Config, dispatcher: &Dispatcher) -> Result<Made> {
         config.erst.is_some(),
     ];
     let others = others.into_iter().filter(|there| *there).count();
-    let count = config.regions.len() + others + config.mems.len();
+    let count = config.regions.len() + config.blks.len() + others + config.mems.len();
     if count > BACKENDS_MAX {
         pr_err!("{} backends: at most {} at once\n", count, BACKENDS_MAX);
         return Err(E2BIG);
@@ -89,6 +90,12 @@ pub(crate) fn make(config: &Config, dispatcher: &Dispatcher) -> Result<Made> {
                 "this is a crash kernel, and the regions are left to the kernel that crashed: give \
                  crash_size= for a part to record to\n"
             );
+        }
+    }
+    for config in &config.blks {
+        match blk(config).and_then(|backend| dispatcher.add(backend)) {
+            Ok(entry) => made.entries.push(entry, GFP_KERNEL)?,
+            Err(e) => made.failed = made.failed.or(Some(e)),
         }
     }
     if let Some(config) = &config.kho {
@@ -121,8 +128,8 @@ pub(crate) fn make(config: &Config, dispatcher: &Dispatcher) -> Result<Made> {
 /// What to do where no backend was asked for: they can be made later, unless that is an error or
 /// this kernel has no way.
 pub(crate) fn none_given(config: &Config) -> Result {
-    let how = "mem_address= and mem_size=, mem_name= of a reserve_mem= region, kho=Y, efi=Y or \
-               erst=Y";
+    let how = "mem_address= and mem_size=, mem_name= of a reserve_mem= region, blkdev=, kho=Y, \
+               efi=Y or erst=Y";
     if config.strict || !cfg!(CONFIG_CONFIGFS_FS) {
         pr_err!("nothing to record to: give {}\n", how);
         return Err(EINVAL);
@@ -408,6 +415,7 @@ fn pieces(region: &RegionConfig, dispatcher: &Dispatcher, made: &mut Made) -> Re
 }
 
 /// Makes a plain-memory backend. May sleep.
+#[inline(never)] // As above.
 pub(crate) fn plain(config: &MemConfig) -> Result<KBox<dyn Backend>> {
     let layout = layout(&config.name, &config.sizes)?;
     let backend = Mem::new(
@@ -424,6 +432,7 @@ pub(crate) fn plain(config: &MemConfig) -> Result<KBox<dyn Backend>> {
 
 /// Makes the backend for Kexec HandOver. May sleep.
 #[cfg(CONFIG_KEXEC_HANDOVER)]
+#[inline(never)] // As above.
 pub(crate) fn kho(config: &KhoConfig) -> Result<KBox<dyn Backend>> {
     let layout = layout(&config.name, &config.sizes)?;
     Ok(KBox::new(
@@ -476,6 +485,35 @@ pub(crate) fn erst(config: &ErstConfig) -> Result<KBox<dyn Backend>> {
     pr_err!(
         "{}: there is no ACPI ERST: this kernel was built without CONFIG_ACPI_APEI\n",
         &*config.name
+    );
+    Err(EOPNOTSUPP)
+}
+
+/// Makes the backend of one block device. May sleep.
+#[cfg(CONFIG_BLOCK)]
+#[inline(never)] // As above.
+pub(crate) fn blk(config: &BlkConfig) -> Result<KBox<dyn Backend>> {
+    let backend = crate::backend::blk::Blk::new(config)?;
+    backend.with_device(|device, bytes| {
+        pr_info!(
+            "{}: {}, {:#x} bytes, {} dmesg records of {} bytes\n",
+            &*config.name,
+            kernel::str::BStr::from_bytes(device),
+            bytes,
+            backend.records_max(),
+            backend.record_capacity()
+        );
+    });
+    Ok(KBox::new(backend, GFP_KERNEL)?)
+}
+
+/// Says that this kernel has no block devices.
+#[cfg(not(CONFIG_BLOCK))]
+pub(crate) fn blk(config: &BlkConfig) -> Result<KBox<dyn Backend>> {
+    pr_err!(
+        "{}: blkdev={}: this kernel was built without CONFIG_BLOCK\n",
+        &*config.name,
+        kernel::str::BStr::from_bytes(config.target.to_bytes())
     );
     Err(EOPNOTSUPP)
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What became of the records: `/sys/kernel/debug/mpstore/status`, a line for each backend and
-//! kind; and beside it what backends have of earlier runs, `generations`, and what a crash kernel's
-//! command line must say, `crash_cmdline`.
+//! kind; and beside it what backends have of earlier runs, `generations`, the state of their
+//! devices, `devices`, and what a crash kernel's command line must say, `crash_cmdline`.
 
 use crate::{
     dispatch::{
@@ -32,6 +32,7 @@ pub(crate) struct Status {
     _file: Pin<KBox<File<Arc<Dispatcher>>>>,
     _generations: Pin<KBox<File<Arc<Dispatcher>>>>,
     _crash_cmdline: Pin<KBox<File<()>>>,
+    _devices: Pin<KBox<File<Arc<Dispatcher>>>>,
 }
 
 impl Status {
@@ -42,7 +43,11 @@ impl Status {
             GFP_KERNEL,
         )?;
         let generations = KBox::pin_init(
-            dir.read_callback_file(c"generations", dispatcher, &show_generations),
+            dir.read_callback_file(c"generations", dispatcher.clone(), &show_generations),
+            GFP_KERNEL,
+        )?;
+        let devices = KBox::pin_init(
+            dir.read_callback_file(c"devices", dispatcher, &show_devices),
             GFP_KERNEL,
         )?;
         let crash_cmdline = KBox::pin_init(
@@ -53,6 +58,7 @@ impl Status {
             _file: file,
             _generations: generations,
             _crash_cmdline: crash_cmdline,
+            _devices: devices,
         })
     }
 }
@@ -119,4 +125,11 @@ fn show_generations(dispatcher: &Arc<Dispatcher>, f: &mut fmt::Formatter<'_>) ->
         };
         entry.backend().generations(show).map_err(|_| fmt::Error)
     })
+}
+
+/// A line for each backend that has more to say.
+fn show_devices(dispatcher: &Arc<Dispatcher>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    dispatcher
+        .entries()
+        .try_for_each(|entry| entry.backend().describe(f))
 }

@@ -6,7 +6,6 @@
 //! `rust/kernel/*.rs` and knows nothing of mpstore.
 
 #[cfg(CONFIG_BLOCK)]
-#[allow(dead_code)]
 pub(crate) mod bdev;
 pub(crate) mod bell;
 pub(crate) mod console;
@@ -37,6 +36,7 @@ pub(crate) mod other_fs;
 pub(crate) mod param;
 pub(crate) mod platform;
 pub(crate) mod raw_lock;
+pub(crate) mod reboot;
 pub(crate) mod slots;
 pub(crate) mod staging;
 pub(crate) mod sysctl;

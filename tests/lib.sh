@@ -18,7 +18,7 @@
 #	# vm: kexec kaslr onethread firmware=ovmf erst=64K
 #	# cmdline: more words for the kernel's command line
 #	# kernels: custom debug stock     where the test makes sense; first: default
-#	# disk: virtio|nvme|ahci|scsi SIZE
+#	# disk: virtio|nvme|ahci|scsi SIZE [gpt=NAME@FIRST+COUNT] [device option...]
 #	# qemu: more arguments for QEMU
 # kaslr leaves out nokaslr. firmware=ovmf is UEFI with a variable store of its own, erst=SIZE ACPI's
 # error record device. onethread emulates all CPUs in one host thread: with

@@ -1,5 +1,805 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Zones on a block device, in the byte format of the in-tree pstore_zone.
+//! Zones on a block device, in the byte format of the in-tree pstore_zone and pstore_blk.
+//!
+//! See `Documentation/blk.md` and `Documentation/format-blk.md`. Whoever records writes to memory
+//! and never waits for the device; a task copies it there, at most `flush_ms` later, before a
+//! restart, and when somebody asks. In a panic there is no block layer: then [`PanicIo`] writes, if
+//! the device has one.
+//!
+//! Lock order: the mutex of the I/O, then `Inner` locks. No record on its way takes the mutex.
 
+mod dumps;
+mod io;
 pub(crate) mod panic_io;
+mod streams;
+mod target;
+
+use self::{
+    dumps::{
+        Dumps,
+        Table, //
+    },
+    io::{
+        get,
+        InPanic, //
+    },
+    panic_io::PanicIo,
+    streams::{
+        Images,
+        Streams, //
+    },
+};
+use crate::{
+    backend::{
+        Backend,
+        Context,
+        Risk, //
+    },
+    params::BlkConfig,
+    record::{
+        Call,
+        Dump,
+        Kind,
+        Kinds,
+        Reason,
+        RecordId,
+        RecordInfo, //
+    },
+    sys::{
+        bdev::{
+            Device,
+            Holder,
+            IoBuffer, //
+        },
+        bell::{
+            Bell,
+            Job, //
+        },
+        context,
+        inline_atomic,
+        mem::UserBytes,
+        reboot::{
+            self,
+            Reboot, //
+        },
+        staging::Staging, //
+    },
+};
+use kernel::{
+    fmt, new_mutex,
+    prelude::*,
+    str::{
+        BStr,
+        CString, //
+    },
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Full,
+            Relaxed,
+            Release, //
+        },
+        Arc,
+        Mutex, //
+    },
+    time::{
+        delay::fsleep,
+        Delta, //
+    },
+};
+use mpstore_format::{
+    probe,
+    zone::{
+        is_blank,
+        Slot,
+        ZoneLayout,
+        ZoneSizes,
+        DUMP_OVERHEAD, //
+    },
+};
+
+/// Bytes that are read or written at once.
+const IO_BYTES: usize = 1 << 16;
+
+/// How long a restart is held up for what is not written yet, in milliseconds.
+const REBOOT_WAIT_MS: u32 = 10_000;
+
+/// After an error it is tried again after a second, then later and later, up to a minute.
+const RETRY_MS: u32 = 1000;
+const RETRY_MAX_MS: u32 = 60_000;
+
+/// Who is told about the device.
+struct Watch {
+    name: CString,
+    /// The device is gone.
+    dead: Atomic<bool>,
+    /// Whom to ask for a flush, while the backend lives.
+    core: Pin<KBox<Mutex<Option<Arc<Core>>>>>,
+}
+
+impl Holder for Watch {
+    fn removed(&self) {
+        if !self.dead.xchg(true, Full) {
+            pr_err!(
+                "{}: the device is gone; nothing more is kept there\n",
+                &*self.name
+            );
+        }
+    }
+
+    fn sync(&self) {
+        let core = self.core.lock().clone();
+        if let Some(core) = core {
+            core.run();
+        }
+    }
+}
+
+/// What tasks share, one at a time.
+struct Io {
+    buffer: IoBuffer,
+    table: Table,
+    images: Option<Images>,
+}
+
+/// Everything that the worker needs.
+struct Core {
+    watch: Arc<Watch>,
+    device: Device,
+    layout: ZoneLayout,
+    dumps: Dumps,
+    streams: Option<KBox<Streams>>,
+    io: Pin<KBox<Mutex<Io>>>,
+    /// Milliseconds that a record may wait.
+    flush_ms: u32,
+    /// Whether the worker is on its way.
+    armed: Atomic<bool>,
+    /// Whether it should hurry.
+    urgent: Atomic<bool>,
+    /// Records are taken.
+    active: Atomic<bool>,
+    /// The machine goes down: devices must be left alone.
+    stopped: Atomic<bool>,
+    /// Milliseconds until it is tried again after an error, else 0.
+    retry: Atomic<u32>,
+    /// The errno of the latest error of the device.
+    last_error: Atomic<i32>,
+    /// Times that something was written.
+    flushes: Atomic<u64>,
+}
+
+impl Core {
+    fn name(&self) -> &CStr {
+        &self.watch.name
+    }
+
+    fn dead(&self) -> bool {
+        self.watch.dead.load(Acquire)
+    }
+
+    fn dirty(&self) -> bool {
+        self.dumps.is_waiting() || self.streams.as_ref().is_some_and(|streams| streams.dirty())
+    }
+
+    fn usable(&self) -> Result {
+        if self.dead() {
+            Err(ENODEV)
+        } else if self.device.read_only() {
+            Err(EROFS)
+        } else if self.stopped.load(Acquire) {
+            Err(ESHUTDOWN)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Writes what is in memory only. May sleep.
+    fn flush(&self) -> Result {
+        let mut io = self.io.lock();
+        self.flush_locked(&mut io)
+    }
+
+    fn flush_locked(&self, io: &mut Io) -> Result {
+        if !self.active.load(Acquire) || !self.dirty() {
+            return Ok(());
+        }
+        self.usable()?;
+        let (medium, layout) = (&self.device, &self.layout);
+        let dumps = self
+            .dumps
+            .write_waiting(medium, &mut io.buffer, layout, &mut io.table);
+        let streams = match (&self.streams, &mut io.images) {
+            (Some(streams), Some(images)) => streams.write(medium, &mut io.buffer, images),
+            _ => Ok(()),
+        };
+        // Whoever reads the device by its file shall not see what was there before.
+        self.device.invalidate();
+        self.flushes.fetch_add(1, Relaxed);
+        dumps.and(streams)
+    }
+
+    /// [`Self::flush`], and what becomes of errors: one line, and another try later. May sleep.
+    fn run(&self) {
+        let done = self.flush();
+        self.note(done);
+    }
+
+    fn note(&self, done: Result) {
+        match done {
+            Ok(()) => {
+                if self.retry.xchg(0, Relaxed) != 0 {
+                    pr_info!("{}: the device can be written to again\n", self.name());
+                }
+            }
+            // That was said.
+            Err(_) if self.dead() || self.stopped.load(Relaxed) => self.retry.store(0, Relaxed),
+            Err(e) => {
+                self.last_error.store(e.to_errno(), Relaxed);
+                let before = self.retry.load(Relaxed);
+                let next = before.saturating_mul(2).clamp(RETRY_MS, RETRY_MAX_MS);
+                self.retry.store(next, Relaxed);
+                if before == 0 {
+                    self.device.with_name(|device| {
+                        pr_err!(
+                            "{}: {} can't be written to: {:?}; records wait in memory, and it is \
+                             tried again\n",
+                            self.name(),
+                            BStr::from_bytes(device),
+                            e
+                        );
+                    });
+                }
+            }
+        }
+    }
+}
+
+impl Job for Core {
+    fn delay(&self) -> Option<u32> {
+        if self.dead() || self.stopped.load(Relaxed) {
+            None
+        } else if self.urgent.load(Relaxed) {
+            Some(0)
+        } else if self.retry.load(Relaxed) != 0 {
+            Some(self.retry.load(Relaxed))
+        } else if self.armed.load(Relaxed) {
+            Some(self.flush_ms)
+        } else {
+            None
+        }
+    }
+
+    fn run(&self) {
+        // From here on who writes to memory rings again.
+        self.armed.store(false, Release);
+        self.urgent.store(false, Relaxed);
+        Self::run(self);
+    }
+}
+
+/// Writes what is left before the machine goes down.
+struct Last {
+    core: Arc<Core>,
+    bell: Arc<Bell>,
+}
+
+impl Reboot for Last {
+    fn reboot(&self) {
+        let core = &self.core;
+        core.urgent.store(true, Relaxed);
+        self.bell.ring();
+        // Not by this task: a device that does not answer would hold it for ever.
+        for _ in 0..REBOOT_WAIT_MS / 5 {
+            fsleep(Delta::from_millis(5));
+            let failed = core.retry.load(Relaxed) != 0 && !core.urgent.load(Relaxed);
+            if core.dead() || failed || !core.dirty() {
+                break;
+            }
+        }
+        core.stopped.store(true, Release);
+    }
+}
+
+/// A device with zones.
+///
+/// Dropped in the order of the fields: nobody rings any more, then the worker ends, then the
+/// panic's way to the device goes, then the device.
+pub(crate) struct Blk {
+    _reboot: reboot::Registration<Last>,
+    bell: Arc<Bell>,
+    panic: Option<KBox<dyn PanicIo>>,
+    panic_buffer: Staging<IoBuffer>,
+    block: usize,
+    core: Arc<Core>,
+    max_reason: u32,
+    force: bool,
+}
+
+/// What a device holds, before it is accepted.
+fn judge(
+    config: &BlkConfig,
+    device: &Device,
+    buffer: &mut IoBuffer,
+    dumps: &Dumps,
+    streams: Option<&Streams>,
+) -> Result {
+    let streams = streams.map(|s| s.looked).unwrap_or_default();
+    let ours = dumps.looked.ours + streams.ours;
+    let foreign = dumps.looked.foreign + streams.foreign;
+    // A filesystem would have damaged some of our zones, and what is inside of them is for anybody
+    // to choose.
+    if ours > 0 && foreign == 0 {
+        return Ok(());
+    }
+    let bytes = device.bytes();
+    let mut piece = KBox::new([0u8; 4096], GFP_KERNEL)?;
+    let mut fetch = |at: u64, to: &mut [u8]| get(device, buffer, at, to).is_ok();
+    let found = match probe::identify(bytes, &mut piece, &mut fetch) {
+        Some(found) => found,
+        None if ours > 0 => return Ok(()),
+        None if foreign > 0 => "something that is no pstore zone",
+        None => {
+            // Zones are blank; so must be what is between their beginnings, as far as is likely.
+            let mut clean = true;
+            for at in (0..16u64).map(|n| n * 4096) {
+                if at + 4096 <= bytes {
+                    clean &= fetch(at, &mut piece[..]) && is_blank(&piece[..]);
+                }
+            }
+            if clean {
+                return Ok(());
+            }
+            "data that is no pstore zone"
+        }
+    };
+    let name = &*config.name;
+    let target = BStr::from_bytes(config.target.to_bytes());
+    if config.force {
+        pr_warn!(
+            "{}: blkdev={}: holds {}, which is overwritten because of force=1\n",
+            name,
+            target,
+            found
+        );
+        return Ok(());
+    }
+    pr_err!(
+        "{}: blkdev={}: holds {}; wipe it, or give force=1 to have it overwritten\n",
+        name,
+        target,
+        found
+    );
+    Err(EEXIST)
+}
+
+/// Whether a dump of the in-tree code lies where the tail would go.
+fn in_the_way(device: &Device, buffer: &mut IoBuffer, layout: &ZoneLayout) -> Result<usize> {
+    let mut count = 0;
+    for zone in layout.dmesg_lost() {
+        let mut head = [0; DUMP_OVERHEAD];
+        get(device, buffer, zone.offset as u64, &mut head)?;
+        count += usize::from(matches!(Slot::parse(&head, zone.len), Slot::Dump(_)));
+    }
+    Ok(count)
+}
+
+impl Blk {
+    /// Opens the device, reads what it holds and changes nothing. What stands against it is one
+    /// line. May sleep.
+    pub(crate) fn new(config: &BlkConfig) -> Result<Self> {
+        let watch = Arc::new(
+            Watch {
+                name: CString::try_from(&*config.name)?,
+                dead: Atomic::new(false),
+                core: KBox::pin_init(new_mutex!(None), GFP_KERNEL)?,
+            },
+            GFP_KERNEL,
+        )?;
+        let name = &*config.name;
+        let device = target::open(name, config.target.to_bytes(), watch.clone())?;
+        if device.zoned() {
+            pr_err!("{}: a zoned device can't be used\n", name);
+            return Err(EOPNOTSUPP);
+        }
+        let block = device.block_size();
+        if block > IO_BYTES {
+            pr_err!("{}: blocks of {} bytes are too large\n", name, block);
+            return Err(EOPNOTSUPP);
+        }
+        let sizes = ZoneSizes {
+            bytes: device.bytes(),
+            block,
+            ..config.sizes
+        };
+        let divide = |tail| {
+            ZoneLayout::new(&sizes, tail).map_err(|e| {
+                pr_err!("{}: {}\n", name, e);
+                Error::from(e)
+            })
+        };
+        let mut buffer = IoBuffer::new(IO_BYTES)?;
+        let mut layout = divide(true)?;
+        let unreadable = |e: &Error| {
+            device.with_name(|dev| {
+                pr_err!(
+                    "{}: {} can't be read: {:?}\n",
+                    name,
+                    BStr::from_bytes(dev),
+                    e
+                )
+            });
+        };
+        let blocked = in_the_way(&device, &mut buffer, &layout).inspect_err(unreadable)?;
+        if blocked > 0 {
+            pr_warn!(
+                "{}: {} dumps of the in-tree pstore_blk at the end of the device are in the way of \
+                 the tty zone and the signature: without these until they are erased\n",
+                name,
+                blocked
+            );
+            layout = divide(false)?;
+        }
+        let (dumps, table) = Dumps::new(&device, &mut buffer, &layout).inspect_err(unreadable)?;
+        let streams = Streams::new(name, &device, &mut buffer, &layout, config.sizes.cpus)
+            .inspect_err(unreadable)?;
+        let (streams, images) = match streams {
+            Some((streams, images)) => (Some(streams), Some(images)),
+            None => (None, None),
+        };
+        judge(config, &device, &mut buffer, &dumps, streams.as_deref())?;
+
+        let io = Io {
+            buffer,
+            table,
+            images,
+        };
+        let core = Core {
+            watch: watch.clone(),
+            device,
+            layout,
+            dumps,
+            streams,
+            io: KBox::pin_init(new_mutex!(io), GFP_KERNEL)?,
+            flush_ms: config.flush_ms,
+            armed: Atomic::new(false),
+            urgent: Atomic::new(false),
+            active: Atomic::new(false),
+            stopped: Atomic::new(false),
+            retry: Atomic::new(0),
+            last_error: Atomic::new(0),
+            flushes: Atomic::new(0),
+        };
+        let core = Arc::new(core, GFP_KERNEL)?;
+        let bell = Arc::new(Bell::new(core.clone())?, GFP_KERNEL)?;
+        let last = Last {
+            core: core.clone(),
+            bell: bell.clone(),
+        };
+        let panic = None;
+        if panic.is_none() && !config.best_effort {
+            pr_err!(
+                "{}: blkdev={}: a panic can't be written to it, and best_effort=N\n",
+                name,
+                BStr::from_bytes(config.target.to_bytes())
+            );
+            return Err(EOPNOTSUPP);
+        }
+        let this = Self {
+            _reboot: reboot::Registration::new(Arc::new(last, GFP_KERNEL)?)?,
+            bell,
+            panic,
+            panic_buffer: Staging::new(IoBuffer::new(IO_BYTES)?),
+            block,
+            core,
+            max_reason: config.max_reason,
+            force: config.force,
+        };
+        *watch.core.lock() = Some(this.core.clone());
+        Ok(this)
+    }
+
+    /// How many dumps there is room for.
+    pub(crate) fn records_max(&self) -> usize {
+        self.core.layout.dmesg_count()
+    }
+
+    /// Calls `f` with the kernel's name of the device.
+    pub(crate) fn with_device<R>(&self, f: impl FnOnce(&[u8], u64) -> R) -> R {
+        let bytes = self.core.device.bytes();
+        self.core.device.with_name(|name| f(name, bytes))
+    }
+
+    /// Has the worker come. Any context.
+    fn ring(&self) {
+        let armed = &self.core.armed;
+        // An interrupt that a panicking kernel asks itself for would be of no use.
+        if !armed.load(Relaxed) && !context::panicking() && !armed.xchg(true, Full) {
+            self.bell.ring();
+        }
+    }
+
+    fn report(&self) {
+        let core = &self.core;
+        let streams = core.streams.as_ref().map(|s| s.looked).unwrap_or_default();
+        let dumps = core.dumps.looked;
+        let records = dumps.records + streams.records;
+        let (ours, foreign) = (dumps.ours + streams.ours, dumps.foreign + streams.foreign);
+        let zones = core.layout.zones().count();
+        let name = core.name();
+        if ours == 0 && foreign == 0 {
+            pr_info!("{}: new device\n", name);
+        } else if foreign > 0 {
+            pr_warn!(
+                "{}: {} of {} zones hold garbage, {} records kept\n",
+                name,
+                foreign,
+                zones,
+                records
+            );
+        } else if records > 0 {
+            pr_info!("{}: {} records of earlier kernels\n", name, records);
+        }
+        if dumps.torn > 0 {
+            pr_warn!(
+                "{}: {} of {} dumps were written in part only\n",
+                name,
+                dumps.torn,
+                dumps.records
+            );
+        }
+    }
+
+    fn panic_writer(&self) -> Result<&dyn PanicIo> {
+        let io = self.panic.as_ref().ok_or(EOPNOTSUPP)?;
+        if !io.armed() {
+            return Err(EOPNOTSUPP);
+        }
+        Ok(&**io)
+    }
+
+    /// In a panic.
+    fn write_panic(&self, dump: &Dump<'_>) -> Result {
+        let core = &self.core;
+        let io = self.panic_writer()?;
+        let mut done = Err(EBUSY);
+        let free = self.panic_buffer.with(|buffer| {
+            done = io.begin().map_err(Error::from).and_then(|()| {
+                let medium = InPanic {
+                    io,
+                    block: self.block,
+                };
+                let dumped = core
+                    .dumps
+                    .write_in_panic(&medium, buffer, &core.layout, dump);
+                let streamed = match &core.streams {
+                    Some(streams) => streams.write_in_panic(&medium, buffer),
+                    None => Ok(()),
+                };
+                io.end();
+                dumped.and(streamed)
+            });
+        });
+        match free {
+            true => done,
+            false => Err(EBUSY),
+        }
+    }
+
+    fn streams(&self) -> Result<&Streams> {
+        if !self.core.active.load(Relaxed) {
+            return Err(EINVAL);
+        }
+        if self.core.dead() {
+            return Err(ENODEV);
+        }
+        self.core.streams.as_deref().ok_or(EINVAL)
+    }
+}
+
+impl Drop for Blk {
+    fn drop(&mut self) {
+        // Whoever asks for a flush from now on comes too late.
+        let core = self.core.watch.core.lock().take();
+        drop(core);
+        // What was not due yet.
+        self.core.run();
+    }
+}
+
+impl Backend for Blk {
+    fn name(&self) -> &CStr {
+        self.core.name()
+    }
+
+    fn kinds(&self) -> Kinds {
+        let kinds = match &self.core.streams {
+            Some(streams) => streams.ram.kinds(),
+            None => Kinds::default(),
+        };
+        match self.core.layout.dmesg_count() {
+            0 => kinds,
+            _ => kinds.with(Kind::Dmesg),
+        }
+    }
+
+    fn max_reason(&self) -> u32 {
+        self.max_reason
+    }
+
+    fn record_capacity(&self) -> usize {
+        self.core.dumps.capacity()
+    }
+
+    fn risk(&self) -> Risk {
+        Risk::Disk
+    }
+
+    fn activate(&self) -> Result {
+        self.report();
+        let core = &self.core;
+        if self.force {
+            let mut io = core.io.lock();
+            let io = &mut *io;
+            core.dumps
+                .clean(&core.device, &mut io.buffer, &core.layout, &io.table)?;
+        }
+        if let Some(streams) = &core.streams {
+            streams.begin();
+        }
+        core.active.store(true, Release);
+        self.ring();
+        Ok(())
+    }
+
+    fn dump(&self, dump: &Dump<'_>) -> Result {
+        if !self.core.active.load(Relaxed) {
+            return Err(EINVAL);
+        }
+        if self.core.dead() {
+            return Err(ENODEV);
+        }
+        // Another CPU's oops may come while one panics.
+        if dump.reason == Reason::Panic && context::panicking() {
+            return self.write_panic(dump);
+        }
+        self.core.dumps.keep(dump)?;
+        self.ring();
+        Ok(())
+    }
+
+    fn append(&self, kind: Kind, parts: &[&[u8]], context: Context) -> Result {
+        let streams = self.streams()?;
+        streams.ram.append(kind, parts, context)?;
+        streams.touch(kind);
+        self.ring();
+        Ok(())
+    }
+
+    #[inline]
+    fn trace(&self, call: &Call) -> Result {
+        let streams = self.core.streams.as_deref().ok_or(EINVAL)?;
+        streams.ram.trace(call)?;
+        streams.touch_trace();
+        if !inline_atomic::read_once(&self.core.armed)
+            && inline_atomic::read_once(&self.core.active)
+        {
+            self.ring();
+        }
+        Ok(())
+    }
+
+    fn append_user(&self, kind: Kind, bytes: UserBytes) -> Result {
+        let streams = self.streams()?;
+        streams.ram.append_user(kind, bytes)?;
+        streams.touch(kind);
+        self.ring();
+        Ok(())
+    }
+
+    fn records(&self, f: &mut dyn FnMut(&RecordInfo) -> Result) -> Result {
+        let core = &self.core;
+        if !core.dead() {
+            let mut io = core.io.lock();
+            let io = &mut *io;
+            if core.dumps.is_waiting() {
+                let done = core.flush_locked(io);
+                core.note(done);
+            }
+            core.dumps.records(
+                core.name(),
+                &core.device,
+                &mut io.buffer,
+                &core.layout,
+                &mut io.table,
+                f,
+            )?;
+        }
+        match &core.streams {
+            Some(streams) => streams.ram.records(f),
+            None => Ok(()),
+        }
+    }
+
+    fn read(&self, id: &RecordId) -> Result<VVec<u8>> {
+        let core = &self.core;
+        if id.kind != Kind::Dmesg {
+            return core.streams.as_ref().ok_or(ESTALE)?.ram.read(id);
+        }
+        let mut io = core.io.lock();
+        let io = &mut *io;
+        core.dumps.read(
+            &core.device,
+            &mut io.buffer,
+            &core.layout,
+            &mut io.table,
+            id,
+        )
+    }
+
+    fn erase(&self, id: &RecordId) -> Result {
+        let core = &self.core;
+        if id.kind != Kind::Dmesg {
+            core.streams.as_ref().ok_or(ESTALE)?.ram.erase(id)?;
+            // The rings on the device are this kernel's already, or are about to be.
+            return core.flush();
+        }
+        core.usable()?;
+        let mut io = core.io.lock();
+        let io = &mut *io;
+        core.dumps.erase(
+            &core.device,
+            &mut io.buffer,
+            &core.layout,
+            &mut io.table,
+            id,
+        )
+    }
+
+    fn flush(&self) -> Result {
+        let done = self.core.flush();
+        self.core.note(done);
+        done
+    }
+
+    fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let core = &self.core;
+        let device = &core.device;
+        let (major, minor) = device.number();
+        f.write_fmt(fmt!("{} ", core.name()))?;
+        device.with_name(|name| f.write_fmt(fmt!("{} ", BStr::from_bytes(name))))?;
+        let state = if core.dead() {
+            "gone"
+        } else if core.retry.load(Relaxed) != 0 {
+            "failing"
+        } else {
+            "ok"
+        };
+        f.write_fmt(fmt!(
+            "{}:{} bytes={} block={} start={} dumps={} waiting={} flushes={} last_error={} state={}",
+            major,
+            minor,
+            device.bytes(),
+            device.block_size(),
+            device.start_sector(),
+            core.layout.dmesg_count(),
+            if core.dirty() { "Y" } else { "N" },
+            core.flushes.load(Relaxed),
+            core.last_error.load(Relaxed),
+            state
+        ))?;
+        match &self.panic {
+            Some(io) => {
+                f.write_str(if io.armed() {
+                    " panic=armed: "
+                } else {
+                    " panic=no: "
+                })?;
+                io.show(f)?;
+            }
+            None => f.write_str(" panic=no: nothing here can write to it then")?,
+        }
+        f.write_str("\n")
+    }
+}

@@ -39,7 +39,10 @@ use kernel::{
 use mpstore_format::{
     ecc::Repair,
     layout::RamLayout,
-    ram::Garbage, //
+    ram::{
+        Garbage,
+        Ring, //
+    },
 };
 use slots::Slots;
 use stream::Stream;
@@ -122,6 +125,56 @@ impl Ram {
             trace.activate(&self.area);
         }
         Ok(())
+    }
+
+    /// Begins to record, without a word about what was found.
+    pub(crate) fn begin(&self) {
+        self.slots.activate(&self.area, &self.layout);
+        for stream in self.streams.iter().flatten() {
+            stream.activate(&self.area);
+        }
+        if let Some(trace) = &self.trace {
+            trace.activate(&self.area);
+        }
+        context::write_barrier();
+    }
+
+    /// Copies zone `index` of a stream or of the trace as it is at this moment, for who keeps it
+    /// elsewhere: `to` is as long as the zone, and gets its data behind room for a header. Task
+    /// context.
+    #[cfg(CONFIG_BLOCK)]
+    pub(crate) fn copy(&self, kind: Kind, index: usize, to: &mut [u8]) -> Result<Ring> {
+        match kind {
+            Kind::Ftrace => {
+                let trace = self.trace.as_ref().ok_or(EINVAL)?;
+                trace.copy(&self.area, index, to)
+            }
+            _ => Ok(self.stream(kind).ok_or(EINVAL)?.copy(&self.area, to)),
+        }
+    }
+
+    /// The ring in such a zone, when nobody writes to it any more. [`Context::Crash`].
+    #[cfg(CONFIG_BLOCK)]
+    pub(crate) fn still_ring(&self, kind: Kind, index: usize) -> Option<Ring> {
+        match kind {
+            Kind::Ftrace => self.trace.as_ref()?.ring(index),
+            _ => Some(self.stream(kind)?.ring()),
+        }
+    }
+
+    /// Bytes of such a zone from `at` on, when nobody writes to it any more. [`Context::Crash`].
+    #[cfg(CONFIG_BLOCK)]
+    pub(crate) fn still_bytes(&self, kind: Kind, index: usize, at: usize, to: &mut [u8]) {
+        let zone = match kind {
+            Kind::Console => self.layout.console(),
+            Kind::Pmsg => self.layout.pmsg(),
+            Kind::Tty => self.layout.tty(),
+            Kind::Ftrace => self.layout.ftrace(index),
+            Kind::Dmesg => None,
+        };
+        if let Some(zone) = zone {
+            self.area.copy_part(zone, at, to);
+        }
     }
 
     fn stream(&self, kind: Kind) -> Option<&Stream> {
@@ -224,14 +277,7 @@ impl Backend for Ram {
 
     fn activate(&self) -> Result {
         self.report();
-        self.slots.activate(&self.area, &self.layout);
-        for stream in self.streams.iter().flatten() {
-            stream.activate(&self.area);
-        }
-        if let Some(trace) = &self.trace {
-            trace.activate(&self.area);
-        }
-        context::write_barrier();
+        self.begin();
         Ok(())
     }
 

@@ -176,6 +176,7 @@ impl Device {
     }
 
     /// Whether it is a part of a disk.
+    #[allow(dead_code)] // For who looks for the controller behind it.
     pub(crate) fn is_partition(&self) -> bool {
         // SAFETY: The device is open.
         unsafe { bindings::mpstore_bdev_is_partition(self.as_ptr()) }
@@ -189,41 +190,49 @@ impl Device {
         f(name.get(..len).unwrap_or(b"?"))
     }
 
-    /// Checks that the first `len` bytes of a buffer and `len` bytes of the device from `at` on are
-    /// there and whole blocks. Answers the sector.
-    fn check(&self, at: u64, buffer: &IoBuffer, len: usize) -> Result<u64> {
-        // CAST: Widens.
-        let (block, end) = (
-            self.block_size() as u64,
-            at.checked_add(len as u64).ok_or(EINVAL)?,
-        );
-        let whole = at % block == 0 && end % block == 0;
-        if !whole || len == 0 || len > buffer.0.len() || end > self.bytes() {
+    /// Checks that `len` bytes of a buffer from `skip` on and `len` bytes of the device from `at` on
+    /// are there and whole blocks. Answers the sector.
+    fn check(&self, at: u64, buffer: &IoBuffer, skip: usize, len: usize) -> Result<u64> {
+        let block = self.block_size();
+        // CAST: Widen.
+        let end = at.checked_add(len as u64).ok_or(EINVAL)?;
+        let whole = at % block as u64 == 0 && len % block == 0 && skip % block == 0;
+        let fits = skip
+            .checked_add(len)
+            .is_some_and(|end| end <= buffer.0.len());
+        if !whole || len == 0 || !fits || end > self.bytes() {
             return Err(EINVAL);
         }
         Ok(at / SECTOR_BYTES)
     }
 
-    /// Reads `len` bytes from `at` on to the front of `to`, in whole blocks. May sleep.
-    pub(crate) fn read(&self, at: u64, to: &mut IoBuffer, len: usize) -> Result {
-        let sector = self.check(at, to, len)?;
+    /// Reads `len` bytes from `at` on to offset `skip` of `to`, in whole blocks. May sleep.
+    pub(crate) fn read_into(&self, at: u64, to: &mut IoBuffer, skip: usize, len: usize) -> Result {
+        let sector = self.check(at, to, skip, len)?;
         // SAFETY: The device is open; the buffer was allocated by `kmalloc()`, is valid for writes
-        // of `len` bytes as just checked, and nobody else uses it until the callee returns.
+        // of `len` bytes at `skip` as just checked, and nobody else uses it until the callee
+        // returns.
         to_result(unsafe {
             c::bdev_rw_virt(
                 self.as_ptr(),
                 sector,
-                to.0.as_mut_ptr().cast(),
+                to.0.as_mut_ptr().add(skip).cast(),
                 len,
                 c::req_op_REQ_OP_READ,
             )
         })
     }
 
+    /// The same to the front of `to`.
+    #[allow(dead_code)] // As above.
+    pub(crate) fn read(&self, at: u64, to: &mut IoBuffer, len: usize) -> Result {
+        self.read_into(at, to, 0, len)
+    }
+
     /// Writes the first `len` bytes of `from` to `at`, in whole blocks. They may be in the device's
     /// cache when this returns. May sleep.
     pub(crate) fn write(&self, at: u64, from: &IoBuffer, len: usize) -> Result {
-        let sector = self.check(at, from, len)?;
+        let sector = self.check(at, from, 0, len)?;
         // SAFETY: The device is open; the buffer was allocated by `kmalloc()`, is valid for reads of
         // `len` bytes as just checked, and a write does not change it.
         to_result(unsafe {

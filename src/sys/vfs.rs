@@ -116,6 +116,9 @@ pub(crate) trait Tree: Send + Sync + 'static {
     /// A mount of `view` was made: what is in the tree should be up to date. May sleep.
     fn refresh(&self);
 
+    /// `sync`, by whatever name: what was taken so far is to be where it lasts. May sleep.
+    fn sync(&self) -> Result;
+
     /// `mount -o remount`. May sleep.
     fn remount(&self, view: usize, options: &Self::Options) -> Result;
 
@@ -198,6 +201,7 @@ impl<T: Tree> Ops<T> {
         drop_inode: Some(kernel::bindings::inode_just_drop),
         evict_inode: Some(Self::evict_callback),
         show_options: Some(Self::show_callback),
+        sync_fs: Some(Self::sync_callback),
         ..pin_init::zeroed()
     };
 
@@ -485,6 +489,21 @@ impl<T: Tree> Ops<T> {
             Self::tree(sb).show(Self::view(sb), SeqFile::from_raw(to));
         }
         0
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS for a superblock of this filesystem.
+    unsafe extern "C" fn sync_callback(sb: *mut super_block, wait: c_int) -> c_int {
+        if wait == 0 {
+            // It comes again, to wait.
+            return 0;
+        }
+        // SAFETY: By the contract.
+        match unsafe { Self::tree(sb) }.sync() {
+            Ok(()) => 0,
+            Err(e) => e.to_errno(),
+        }
     }
 
     /// # Safety

@@ -13,6 +13,8 @@ use kernel::{
 
 /// Why a write in a panic did not work. [`Copy`], without an allocation, so that a panic can have one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// Which of them there are is up to the implementations in a build.
+#[allow(dead_code)]
 pub(crate) enum PanicError {
     /// It was never armed, or was disarmed since.
     NotArmed,

@@ -344,6 +344,15 @@ impl Area {
         self.mem.read(zone.offset, to);
     }
 
+    /// Copies a part of a zone, as it is, from an offset into it. Any context.
+    #[cfg(CONFIG_BLOCK)]
+    pub(super) fn copy_part(&self, zone: Zone, at: usize, to: &mut [u8]) {
+        let len = to.len().min(zone.len.saturating_sub(at));
+        if let Some(to) = to.get_mut(..len) {
+            self.mem.read(zone.offset.saturating_add(at), to);
+        }
+    }
+
     /// Takes the content out of a copy made by [`Self::copy_raw`], corrected. May sleep.
     pub(super) fn content(&self, raw: VVec<u8>) -> Result<Content> {
         self.content_as(raw, SIGNATURE)

@@ -79,8 +79,16 @@ impl Stream {
         })
     }
 
+    /// The zone as it is at this moment.
+    #[cfg(CONFIG_BLOCK)]
+    pub(super) fn copy(&self, area: &Area, to: &mut [u8]) -> Ring {
+        let _guard = self.lock.lock();
+        area.copy_raw(self.zone, to);
+        self.ring()
+    }
+
     /// The ring as this kernel left it last.
-    fn ring(&self) -> Ring {
+    pub(super) fn ring(&self) -> Ring {
         let state = inline_atomic::read_once(&self.state);
         // CAST: The lower and the upper half.
         let counters = [state as u32, (state >> 32) as u32];

@@ -311,6 +311,26 @@ impl Trace {
         }
     }
 
+    /// Zone `index` as it is at this moment, its oldest record first. May sleep.
+    #[cfg(CONFIG_BLOCK)]
+    pub(super) fn copy(&self, area: &Area, index: usize, to: &mut [u8]) -> Result<Ring> {
+        let lane = self.lanes.get(index).ok_or(EINVAL)?;
+        let bytes = lane.snapshot(area)?;
+        let mut ring = Ring::empty(lane.capacity as usize);
+        let _ = ring.append(bytes.len());
+        to.get_mut(HEADER_BYTES..)
+            .and_then(|to| to.get_mut(..bytes.len()))
+            .ok_or(EINVAL)?
+            .copy_from_slice(&bytes);
+        Ok(ring)
+    }
+
+    /// The ring in zone `index` as it was last. Any context.
+    #[cfg(CONFIG_BLOCK)]
+    pub(super) fn ring(&self, index: usize) -> Option<Ring> {
+        Some(self.lanes.get(index)?.ring())
+    }
+
     /// What can be read: this kernel's records or an earlier one's.
     fn with_records<R>(
         &self,
