@@ -15,6 +15,7 @@ use crate::{
     params::{
         self,
         Choices,
+        Suit,
         CHOICES, //
     },
     record::{
@@ -62,16 +63,19 @@ enum Medium {
     Mem,
     /// Kexec HandOver.
     Kho,
+    /// A block device.
+    Blk,
 }
 
 impl Medium {
-    const ALL: [Self; 3] = [Self::Ram, Self::Mem, Self::Kho];
+    const ALL: [Self; 4] = [Self::Ram, Self::Mem, Self::Kho, Self::Blk];
 
     const fn as_str(self) -> &'static str {
         match self {
             Self::Ram => "ram",
             Self::Mem => "mem",
             Self::Kho => "kho",
+            Self::Blk => "blk",
         }
     }
 }
@@ -196,13 +200,17 @@ impl GroupOperations for Root {
                 max_reason: 10,
                 dump_oops: 11,
                 ftrace_per_cpu: 12,
-                type: 13,
-                power: 14,
-                dmesg: 15,
-                console: 16,
-                pmsg: 17,
-                ftrace: 18,
-                tty: 19,
+                blkdev: 13,
+                kmsg_size: 14,
+                best_effort: 15,
+                force: 16,
+                type: 17,
+                power: 18,
+                dmesg: 19,
+                console: 20,
+                pmsg: 21,
+                ftrace: 22,
+                tty: 23,
             ],
         };
         let own = CString::try_from(name)?;
@@ -278,12 +286,16 @@ impl Item {
             TYPE => {
                 let mut all = Medium::ALL.into_iter();
                 let Some(medium) = all.find(|m| m.as_str().as_bytes() == text) else {
-                    pr_err!("{}: type: give ram, mem or kho\n", &*self.name);
+                    pr_err!("{}: type: give ram, mem, kho or blk\n", &*self.name);
                     return Err(EINVAL);
                 };
                 // Its zones are of other sizes by default.
-                if (medium == Medium::Kho) != (state.medium == Medium::Kho) {
-                    state.choices.suit(medium == Medium::Kho)?;
+                if medium != state.medium {
+                    state.choices.suit(match medium {
+                        Medium::Ram | Medium::Mem => Suit::Ram,
+                        Medium::Kho => Suit::Kho,
+                        Medium::Blk => Suit::Blk,
+                    })?;
                 }
                 state.medium = medium;
                 Ok(())
@@ -303,6 +315,7 @@ impl Item {
                 Medium::Ram => Ok(regions::ram(&choices.region(&self.name)?, dispatcher)?.0),
                 Medium::Mem => regions::plain(&choices.plain(&self.name)?),
                 Medium::Kho => regions::kho(&choices.kho(&self.name)?),
+                Medium::Blk => regions::blk(&choices.blk(&self.name)?),
             }
         })?;
         state.entry = Some(entry);

@@ -1114,6 +1114,7 @@ impl BlkValues {
     }
 
     /// Device `index`, to be called `name`; in the lists of zone sizes it has place `at` of `total`.
+    /// With `defaults` what the parameters have by default is none for a device.
     fn device(
         &self,
         name: CString,
@@ -1121,6 +1122,7 @@ impl BlkValues {
         zones: &ZoneValues,
         at: usize,
         total: usize,
+        defaults: bool,
     ) -> Result<BlkConfig> {
         let text = self.target.item(index);
         if text.is_empty() {
@@ -1134,11 +1136,7 @@ impl BlkValues {
         let shared = |value: &Value, param: &Param| -> Result<usize> {
             match value.shared(at, total)? {
                 b"" => Ok(BLK_SIZE),
-                _ if !param.given()
-                    && value.as_bytes() == table::default_of(value.name).as_bytes() =>
-                {
-                    Ok(BLK_SIZE)
-                }
+                _ if defaults && !param.changed() => Ok(BLK_SIZE),
                 text => value.size(text),
             }
         };
@@ -1191,7 +1189,7 @@ pub(crate) struct Choices {
 }
 
 /// The parameters that a backend made at run time has, in this order.
-pub(crate) const CHOICES: [&str; 13] = [
+pub(crate) const CHOICES: [&str; 17] = [
     "mem_address",
     "mem_name",
     "mem_size",
@@ -1205,6 +1203,10 @@ pub(crate) const CHOICES: [&str; 13] = [
     "max_reason",
     "dump_oops",
     "ftrace_per_cpu",
+    "blkdev",
+    "kmsg_size",
+    "best_effort",
+    "force",
 ];
 
 impl Choices {
@@ -1273,12 +1275,27 @@ const KHO_CHOICES: [(&str, &str); 7] = [
     ("max_reason", "kho_max_reason"),
 ];
 
+/// What zones are by default.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suit {
+    /// As those of a region.
+    Ram,
+    /// As those of Kexec HandOver.
+    Kho,
+    /// As those of a block device, for which nothing is as much as its own default.
+    Blk,
+}
+
 impl Choices {
-    /// Sets what describes zones to what suits Kexec HandOver, or back. May sleep.
-    pub(crate) fn suit(&mut self, kho: bool) -> Result {
+    /// Sets what describes zones to what suits a medium. May sleep.
+    pub(crate) fn suit(&mut self, suit: Suit) -> Result {
         for (name, own) in KHO_CHOICES {
-            let from = if kho { own } else { name };
-            let value = Value::new(name, table::default_of(from).as_bytes())?;
+            let from = if suit == Suit::Kho { own } else { name };
+            let text = match suit {
+                Suit::Blk if name.ends_with("_size") => "",
+                _ => table::default_of(from),
+            };
+            let value = Value::new(name, text.as_bytes())?;
             *self
                 .values
                 .iter_mut()
@@ -1286,6 +1303,13 @@ impl Choices {
                 .ok_or(EINVAL)? = value;
         }
         Ok(())
+    }
+
+    /// A block device instead of a region. May sleep.
+    pub(crate) fn blk(&self, name: &CStr) -> Result<BlkConfig> {
+        let zones = ZoneValues::read(|name, _| self.value(name))?;
+        let values = BlkValues::read(|name, _| self.value(name))?;
+        values.device(CString::try_from(name)?, 0, &zones, 0, 1, false)
     }
 
     /// Kexec HandOver instead of a region. May sleep.
@@ -1448,7 +1472,14 @@ impl Config {
                     "given twice; directories need their own",
                 );
             }
-            let config = blk.device(dir, index, &values.zones, regions.len() + index, total)?;
+            let config = blk.device(
+                dir,
+                index,
+                &values.zones,
+                regions.len() + index,
+                total,
+                true,
+            )?;
             blks.push(config, GFP_KERNEL)?;
         }
         Ok(blks)

@@ -12,7 +12,7 @@
 # disk: nvme 8M logical_block_size=4096,physical_block_size=4096
 # disk: ahci 2M
 . /tests/lib.sh
-plan 77
+plan 82
 DISKS=/dev/vda,PARTLABEL=mpstore,/dev/nvme0n1
 STATUS=/sys/kernel/debug/mpstore
 SPARE=/dev/sda
@@ -160,5 +160,18 @@ case $STAGE in
 	sleep 3
 	check "what waited is written" sh -c "dmesg | grep 'blk: the device can be written to again'"
 	check "unload" unload
-	check "what was said last is on the disk" grep -aq "$(uuid four) late" /dev/vda ;;
+	check "what was said last is on the disk" grep -aq "$(uuid four) late" /dev/vda
+	# By configfs.
+	load_mpstore
+	c=/sys/kernel/config/mpstore
+	mkdir $c/one $c/two
+	for d in one two; do
+		echo blk >$c/$d/type
+		echo /dev/vda >$c/$d/blkdev
+	done
+	check "configfs: it has no size of a region" sh -c "[ -z \$(cat $c/one/console_size) ]"
+	check "configfs: it starts" sh -c "echo 1 >$c/one/power"
+	check "configfs: its records are there" sh -c "grep -q '^one vda ' $STATUS/devices"
+	check "configfs: a second one is refused" sh -c "! echo 1 >$c/two/power 2>/dev/null && dmesg | grep 'two: blkdev=/dev/vda: somebody uses it'"
+	check "configfs: they are removed" rmdir $c/one $c/two ;;
 esac

@@ -1,21 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# `make demo`: two RAM regions, every frontend, a panic, and what is left. Then,
-# where the kernel can hand memory over, a kexec, and what came along.
+# `make demo`: two RAM regions and a disk, every frontend, a panic, and what is
+# left. Then, where the kernel can hand memory over, a kexec, and what came along.
 #
 # vm: mem=1G kexec timeout=300
+# disk: virtio 4M
 # cmdline: kho=on kho_scratch=16M,64M,16M
 # kernels: custom debug stock
 . /tests/lib.sh
 # Debian's kernel has no CONFIG_KEXEC_HANDOVER.
 [ "$KIND" = stock ] && KHO= || KHO=1
-plan $((KHO ? 21 : 14))
+plan $((KHO ? 24 : 17))
 MARK=$(uuid marker)
 TTY=/dev/ttyS2
 
 load() {
 	load_mpstore mem_address=$REGION_A,$REGION_B mem_size=0x100000 record_size=0x4000 \
-		console_size=0x10000 pmsg_size=0x10000 tty_size=0x10000 ftrace_size=0 "$@"
+		console_size=0x10000 pmsg_size=0x10000 tty_size=0x10000 ftrace_size=0 blkdev=/dev/vda "$@"
 }
 show() {
 	find "$1" -type f | sort | while read -r f; do
@@ -30,13 +31,14 @@ case $STAGE in
 1)
 	wipe "$REGION_A" "$REGION_A_SIZE"
 	wipe "$REGION_B" "$REGION_B_SIZE"
-	note "load mpstore with two regions: backends ramoops and ramoops1"
+	note "load mpstore with two regions and a disk: backends ramoops, ramoops1 and blk"
 	check "mpstore loads" load || bail "without the module there is nothing to show"
 	note "write '$MARK' to /dev/kmsg, /dev/pmsg0 and $TTY"
 	check "write to /dev/kmsg" sh -c "echo '$MARK kmsg' >/dev/kmsg"
 	check "write to /dev/pmsg0" sh -c "echo '$MARK pmsg' >/dev/pmsg0"
 	check "write to $TTY" sh -c "echo '$MARK tty' >$TTY"
-	note "crash the machine"
+	note "give the disk its half second, and crash the machine"
+	sleep 1
 	next_stage 2
 	panic_now ;;
 2)
@@ -54,6 +56,13 @@ case $STAGE in
 			esac
 			check "$b: $k holds what was written" sh -c "cat $PSTORE/$b/$k-$b-* | grep -q '$want'"
 		done
+	done
+	for k in console pmsg tty; do
+		case $k in
+		console) want=kmsg ;;
+		*) want=$k ;;
+		esac
+		check "blk: $k holds what was written" sh -c "cat $PSTORE/blk/$k-blk-* | grep -q '$MARK $want'"
 	done
 	[ "$KHO" ] || exit 0
 	umount_pstore

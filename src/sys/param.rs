@@ -50,6 +50,7 @@ pub(crate) struct Param {
     text: UnsafeCell<([u8; MAX], usize)>,
     busy: Atomic<bool>,
     given: Atomic<bool>,
+    changed: Atomic<bool>,
     /// Called with a value written at run time; an error refuses it.
     hook: Option<fn(&[u8]) -> Result>,
 }
@@ -69,6 +70,7 @@ impl Param {
             text: UnsafeCell::new((text, n)),
             busy: Atomic::new(false),
             given: Atomic::new(false),
+            changed: Atomic::new(false),
             hook,
         }
     }
@@ -76,6 +78,11 @@ impl Param {
     /// Whether it was set explicitly.
     pub(crate) fn given(&self) -> bool {
         self.given.load(Acquire)
+    }
+
+    /// Whether it was set in any way, if only to its default.
+    pub(crate) fn changed(&self) -> bool {
+        self.changed.load(Acquire)
     }
 
     fn locked<R>(&self, f: impl FnOnce(&mut ([u8; MAX], usize)) -> R) -> R {
@@ -95,6 +102,7 @@ impl Param {
 
     /// Replaces the value by what is really in force. Task context.
     pub(crate) fn store(&self, value: &[u8]) -> Result {
+        self.changed.store(true, Release);
         self.locked(|(text, len)| {
             text.get_mut(..value.len())
                 .ok_or(ENOSPC)?

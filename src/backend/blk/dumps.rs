@@ -80,6 +80,9 @@ struct Waiting {
     number: Atomic<u64>,
 }
 
+/// Writes a dump that was put together in a place of that number.
+type WriteOut<'a> = &'a mut dyn FnMut(&Waiting, usize) -> Result;
+
 /// What was in the zones when they were looked at.
 #[derive(Default, Clone, Copy)]
 pub(super) struct Looked {
@@ -274,11 +277,7 @@ impl Dumps {
     /// Puts the parts of a dump together in memory. Those that have no place there are given to
     /// `write`, which must write place `panic` out, in a panic; otherwise they are lost. Crash
     /// context.
-    fn assemble(
-        &self,
-        dump: &Dump<'_>,
-        panic: Option<&mut dyn FnMut(&Waiting, usize) -> Result>,
-    ) -> Result {
+    fn assemble(&self, dump: &Dump<'_>, panic: Option<WriteOut<'_>>) -> Result {
         let _guard = self.lock.lock_crash().ok_or(EBUSY)?;
         let last = self.waiting.len().saturating_sub(1);
         let counter = match self.counter(dump.reason.to_kmsg()) {
