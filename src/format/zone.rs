@@ -586,7 +586,7 @@ impl ZoneLayout {
             let tty = tty_size as u64;
             let at = match end.checked_sub(tty) {
                 Some(at) if at > AREA_MAX => AREA_MAX,
-                Some(at) => at / grain * grain,
+                Some(at) => at / GRAIN as u64 * GRAIN as u64,
                 None => return None,
             };
             let least = match sizes.kmsg_size {

@@ -193,7 +193,7 @@ impl Device {
     /// Checks that `len` bytes of a buffer from `skip` on and `len` bytes of the device from `at` on
     /// are there and whole blocks. Answers the sector.
     fn check(&self, at: u64, buffer: &IoBuffer, skip: usize, len: usize) -> Result<u64> {
-        let block = self.block_size();
+        let block = self.block_size().max(1);
         // CAST: Widen.
         let end = at.checked_add(len as u64).ok_or(EINVAL)?;
         let whole = at % block as u64 == 0 && len % block == 0 && skip % block == 0;

@@ -139,7 +139,7 @@ impl Dumps {
         let zone_len = layout.dmesg(0).map_or(0, |zone| zone.len);
         let places = match count {
             0 => 0,
-            _ => (WAITING_BYTES / zone_len).clamp(2, WAITING_MAX) + 1,
+            _ => (WAITING_BYTES / zone_len.max(1)).clamp(2, WAITING_MAX) + 1,
         };
         let mut waiting = KVec::with_capacity(places, GFP_KERNEL)?;
         for _ in 0..places {
@@ -178,7 +178,7 @@ impl Dumps {
                 // tells where to go on as well.
                 if newest.is_none_or(|stamp| info.stamp >= stamp) {
                     newest = Some(info.stamp);
-                    this.next.store((index + 1) % count, Relaxed);
+                    this.next.store((index + 1) % count.max(1), Relaxed);
                 }
                 if let Some(counter) = this.counter(info.reason) {
                     counter.store(counter.load(Relaxed).max(info.counter), Relaxed);
@@ -403,7 +403,7 @@ impl Dumps {
         let head = zone
             .offset
             .saturating_add(DUMP_OVERHEAD)
-            .next_multiple_of(block);
+            .next_multiple_of(block.max(1));
         let head = head.saturating_sub(zone.offset).min(len);
         let mut copy = |from: usize, len: usize| {
             put(

@@ -373,7 +373,7 @@ fn write_changes(
     while from < new.len() {
         // Blocks of the device, not of the zone.
         let next = |from: usize| {
-            let end = (at + from + 1).next_multiple_of(block) - at;
+            let end = (at + from + 1).next_multiple_of(block.max(1)) - at;
             end.min(new.len())
         };
         let differs = |from: usize| all || old.get(from..next(from)) != new.get(from..next(from));

@@ -122,7 +122,7 @@ impl Slots {
                     let time = cookie(header.stamp);
                     if time >= newest {
                         newest = time;
-                        this.next.store((index + 1) % count, Relaxed);
+                        this.next.store((index + 1) % count.max(1), Relaxed);
                     }
                 }
                 Slot::Empty => found.ours += 1,
