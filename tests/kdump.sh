@@ -12,7 +12,7 @@
 . /tests/lib.sh
 . /tests/lib-kdump.sh
 SIZES="record_size=0x8000 console_size=0x10000 pmsg_size=0x4000 tty_size=0x8000 ftrace_size=0x4000"
-plan 50
+plan 51
 # vmcore, whole; a file system for what makedumpfile leaves.
 RAW=/dev/vda
 FS=/dev/vdb
@@ -110,8 +110,8 @@ case $STAGE in
 	{
 		echo "kdump $(uuid): saving the vmcore"
 		dd if=/proc/vmcore of=$RAW bs=1M && echo "kdump: saved whole"
-		mount $FS /mnt && /usr/bin/makedumpfile --message-level 6 -c -d 31 /proc/vmcore /mnt/vmcore &&
-			/usr/bin/makedumpfile --message-level 6 -E -d 31 /proc/vmcore /mnt/vmcore.elf && echo "kdump: saved small"
+		mount $FS /mnt && /usr/bin/makedumpfile -c -d 31 /proc/vmcore /mnt/vmcore &&
+			/usr/bin/makedumpfile -E -d 31 /proc/vmcore /mnt/vmcore.elf && echo "kdump: saved small"
 		umount /mnt
 	} >/dev/console 2>&1
 	speak crash
@@ -125,6 +125,8 @@ case $STAGE in
 		logged "ramoops: vmcore=Y: not added to the vmcore: /proc/vmcore is open"
 	mount_pstore
 	check "what this kernel said before it loaded mpstore anew" has ramoops_crash/tty-ramoops_crash-0 "saved whole"
+	check "and the progress, thinned out" test \
+		"$(grep -ao 'Copying data' "$PSTORE/ramoops_crash/tty-ramoops_crash-0" | wc -l)" -le 200
 	check "configfs makes nothing that writes here" configfs_shows
 	umount_pstore
 	rmmod mpstore

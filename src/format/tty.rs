@@ -311,6 +311,52 @@ fn glob(pattern: &[u8], name: &[u8]) -> bool {
     }
 }
 
+/// How often a line that a program draws over and over is recorded, in nanoseconds.
+const REDRAW_NS: u64 = 1_000_000_000;
+
+/// Finds lines that are drawn over and over, as those of progress are: a carriage return takes the
+/// program back to their beginning. Of such a line one drawing in a second is worth its room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Redraw {
+    /// When the line was last drawn and recorded, in nanoseconds, zero if it was not.
+    pub drawn: u64,
+    /// The line was left at its beginning.
+    pub returned: bool,
+    /// The drawing at hand is left out.
+    pub dropping: bool,
+}
+
+impl Redraw {
+    /// What becomes of a write at `now`, which goes on with the `same` line of the same tty as the
+    /// one before or not: the state after it, and whether it is left out. A write that ends a line
+    /// never is.
+    pub fn next(mut self, same: bool, now: u64, bytes: &[u8]) -> (Self, bool) {
+        let lead = bytes.iter().take_while(|b| **b == b'\r').count();
+        let body = bytes.get(lead..).unwrap_or(&[]);
+        let ends = bytes.ends_with(b"\r");
+        if !same || bytes.contains(&b'\n') {
+            let fresh = Self {
+                returned: ends,
+                ..Self::default()
+            };
+            return (fresh, false);
+        }
+        if body.is_empty() {
+            self.returned |= lead > 0;
+            return (self, self.dropping);
+        }
+        if self.returned || lead > 0 {
+            self.dropping = self.drawn != 0 && now.saturating_sub(self.drawn) < REDRAW_NS;
+            if !self.dropping {
+                // Zero says that it never was.
+                self.drawn = now.max(1);
+            }
+        }
+        self.returned = ends;
+        (self, self.dropping)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,6 +365,91 @@ mod tests {
         let mut out = [0; STAMP_MAX];
         let len = stamp(&mut out, ns, name, continued);
         out[..len].to_vec()
+    }
+
+    /// What is recorded of these writes, each of them so many milliseconds after the one before.
+    fn drawn(writes: &[(u64, &str)]) -> String {
+        let (mut state, mut now, mut out) = (Redraw::default(), 5_000_000_000, String::new());
+        let mut open = false;
+        for (ms, text) in writes {
+            now += ms * 1_000_000;
+            let (next, dropped) = state.next(open, now, text.as_bytes());
+            state = next;
+            if !dropped {
+                out.push_str(text);
+                open = !text.ends_with('\n');
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn progress_is_kept_once_a_second() {
+        let mut alone = vec![(0, "start\n")];
+        let mut ahead = alone.clone();
+        let mut behind = alone.clone();
+        for _ in 0..40 {
+            alone.extend([(50, "\r"), (50, "10 %")]);
+            ahead.push((100, "\r10 %"));
+            behind.push((100, "10 %\r"));
+        }
+        for writes in [&mut alone, &mut ahead, &mut behind] {
+            writes.extend([(10, "\n"), (0, "done\n")]);
+            let out = drawn(writes);
+            let times = out.matches("10 %").count();
+            assert!((4..=6).contains(&times), "{out:?}");
+            assert!(out.starts_with("start\n") && out.ends_with("\ndone\n"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_progress_is_whole() {
+        for text in [
+            &[(0, "one\r\n"), (0, "two\r\n"), (0, "three")][..],
+            &[(0, "\r[ OK ] one\r\n"), (0, "\r[ OK ] two\r\n")],
+            &[
+                (0, "$ "),
+                (1, "l"),
+                (1, "s"),
+                (1, "\r\n"),
+                (1, "\r"),
+                (1, "$ "),
+            ],
+            &[
+                (0, "10 %"),
+                (0, "\r"),
+                (0, "20 %"),
+                (0, "\n"),
+                (0, "failed"),
+                (0, ": no room\n"),
+            ],
+        ] {
+            let all: String = text.iter().map(|(_, text)| *text).collect();
+            assert_eq!(drawn(text), all);
+        }
+        // An error that comes while a drawing is left out ends its line, or a line follows.
+        let out = drawn(&[
+            (0, "1 %"),
+            (0, "\r2 %"),
+            (0, "\r3 %"),
+            (0, "no space left\n"),
+        ]);
+        assert_eq!(out, "1 %\r2 %no space left\n");
+    }
+
+    #[test]
+    fn redraw_takes_anything() {
+        let mut state = Redraw::default();
+        for (n, bytes) in [&b""[..], b"\r", b"\r\r", b"x", b"\n", b"\r\n", b"\r\0\xff"]
+            .iter()
+            .cycle()
+            .take(500)
+            .enumerate()
+        {
+            for now in [0, n as u64, u64::MAX] {
+                state = state.next(n % 3 != 0, now, bytes).0;
+            }
+        }
     }
 
     fn line<'a>(time_us: u64, name: &'a str, continued: bool, text: &'a str) -> Line<'a> {

@@ -16,6 +16,7 @@ use crate::{
     record::Kind,
     shared::SharedText,
     sys::{
+        crash_dump::in_crash_kernel,
         param::Watch,
         raw_lock::{
             Level,
@@ -44,6 +45,7 @@ use mpstore_format::tty::{
     name_matches,
     split_line,
     stamp,
+    Redraw,
     STAMP_MAX, //
 };
 
@@ -126,6 +128,13 @@ struct Tap {
     next: Atomic<usize>,
     /// Time of the latest line, in nanoseconds.
     time: Atomic<u64>,
+    /// Whether lines that are drawn over and over are recorded but once a second: in a crash kernel,
+    /// where the progress of saving would push out all else.
+    thin_out: bool,
+    /// The state of the line at hand, see [`Redraw`].
+    drawn: Atomic<u64>,
+    returned: Atomic<bool>,
+    dropping: Atomic<bool>,
 }
 
 impl Tap {
@@ -178,6 +187,20 @@ impl Tap {
         let _ = self.dispatcher.append(Kind::Tty, parts, Context::Task);
     }
 
+    /// Whether this write is one of many that draw the same line.
+    fn thinned_out(&self, same: bool, now: u64, bytes: &[u8]) -> bool {
+        let before = Redraw {
+            drawn: self.drawn.load(Relaxed),
+            returned: self.returned.load(Relaxed),
+            dropping: self.dropping.load(Relaxed),
+        };
+        let (after, dropped) = before.next(same, now, bytes);
+        self.drawn.store(after.drawn, Relaxed);
+        self.returned.store(after.returned, Relaxed);
+        self.dropping.store(after.dropping, Relaxed);
+        dropped
+    }
+
     /// Lines with time and tty.
     fn stamped(&self, name: &[u8], head: u64, bytes: &[u8]) {
         // The clock is a CPU's own and may lag behind another's; lines never go back in time.
@@ -186,6 +209,9 @@ impl Tap {
         let open_before = !self.last.is_none();
         let mut continued = open_before && self.last.is(name, head);
         let same = continued;
+        if self.thin_out && self.thinned_out(same, now, bytes) {
+            return;
+        }
         let mut mark = false;
         if !continued {
             if open_before {
@@ -334,6 +360,10 @@ impl Tty {
                 cuts: Atomic::new(0),
                 next: Atomic::new(0),
                 time: Atomic::new(0),
+                thin_out: in_crash_kernel(),
+                drawn: Atomic::new(0),
+                returned: Atomic::new(false),
+                dropping: Atomic::new(false),
             },
             GFP_KERNEL,
         )?;
