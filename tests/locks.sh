@@ -96,13 +96,18 @@ about() {
 	nested-oops) TITLE="oops in the panic's dump" SAYS="mpstore_crash: asked for in process"; an_oops; WHOLE=ramoops1
 		expect_log_now "Kernel panic - not syncing: Fatal exception" ;;
 	nested-compress) TITLE="panic while the panic's dump is compressed" SAYS="mpstore_crash: asked for in zlib_deflate" HEAD="Panic#2" ;;
-	pmsg-dead) TITLE="task died with pmsg mutex and zone lock" SAYS="mpstore_crash: asked for in process"; an_oops ;;
-	tty-dead) TITLE="task died with tty tap's and zone lock" SAYS="mpstore_crash: asked for in process"; an_oops ;;
+	pmsg-dead) TITLE="task died with pmsg mutex and zone lock" SAYS="mpstore_crash: asked for in process"; a_death ;;
+	tty-dead) TITLE="task died with tty tap's and zone lock" SAYS="mpstore_crash: asked for in process"; a_death ;;
 	esac
 }
 an_oops() {
 	HEAD="Panic#2"
 	expect_log_now 'BUG: kernel NULL pointer dereference|Oops: |general protection fault|KASAN: null-ptr-deref'
+}
+# Of a task that looks at the backends: it takes the RCU read lock with it, too.
+a_death() {
+	an_oops
+	expect_log_now 'BUG: sleeping function called from invalid context|WARNING: .*rcu_note_context_switch|Voluntary context switch within RCU'
 }
 # For those who read or remove it.
 make_record() {

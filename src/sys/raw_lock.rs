@@ -26,11 +26,12 @@ use kernel::{
 };
 use mpstore_bindings as bindings;
 
-/// How often a crash path tries a lock at least.
-///
-/// On the CPU that panics it is also the most: the others are stopped by then, as a rule, so that a
+/// How often the CPU that panics tries a lock: the others are stopped by then, as a rule, so that a
 /// lock which is taken stays so.
 const TRIES: u32 = 1 << 16;
+
+/// How often another CPU tries before it looks at the clock. With lockdep a try is slow.
+const TRIES_MIN: u32 = 1 << 10;
 
 /// For how many nanoseconds another CPU tries at least, which has to give up the record if it
 /// fails.
@@ -139,7 +140,7 @@ impl RawLock {
         let guard = if context::in_nmi() || self.broken.load(Relaxed) {
             self.try_once()
         } else if panicking {
-            self.try_often()
+            self.try_often(TRIES)
         } else {
             self.wait()
         };
@@ -175,8 +176,8 @@ impl RawLock {
         })
     }
 
-    fn try_often(&self) -> Option<Guard<'_>> {
-        for _ in 0..TRIES {
+    fn try_often(&self, times: u32) -> Option<Guard<'_>> {
+        for _ in 0..times {
             let guard = self.try_once();
             if guard.is_some() || self.is_lost() {
                 return guard;
@@ -194,8 +195,8 @@ impl RawLock {
             return guard;
         }
         let (turn, start) = (self.turn.load(Relaxed), time::log_ns());
-        for _ in 0..TRIES_MAX / TRIES {
-            let guard = self.try_often();
+        for _ in 0..TRIES_MAX / TRIES_MIN {
+            let guard = self.try_often(TRIES_MIN);
             if guard.is_some() || self.is_lost() {
                 return guard;
             }
