@@ -9,6 +9,8 @@
 . /tests/lib.sh
 plan 25
 ROUNDS=200
+# A round takes seconds there.
+[ "$KIND" != debug ] || ROUNDS=25
 SIZES="test_mem=2 test_mem_size=0x100000 record_size=0x4000 console_size=0x10000 pmsg_size=0x40000
 	ftrace_size=0 tty_size=0x40000"
 
