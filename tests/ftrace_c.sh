@@ -8,7 +8,7 @@
 #
 # vm: timeout=150 onethread
 # cmdline: no_timer_check
-# kernels: custom
+# kernels: custom debug
 . /tests/lib.sh
 plan 14
 TRACING=/sys/kernel/debug/tracing

@@ -4,8 +4,8 @@
 # with a line, and the other backends go on.
 #
 # vm: mem=2G timeout=120 kexec
-# cmdline: kho=on crashkernel=256M
-# kernels: custom
+# cmdline: kho=on crashkernel=512M
+# kernels: custom debug
 . /tests/lib.sh
 plan 7
 

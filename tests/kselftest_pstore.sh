@@ -22,7 +22,7 @@
 #
 # vm: timeout=240 quiet=90
 # disk: virtio 16M
-# kernels: custom
+# kernels: custom debug
 . /tests/lib.sh
 grep -aq parm=layout: /mpstore.ko || exit 4
 plan 46

@@ -9,7 +9,7 @@
 # a copy of the region. The two are never loaded at once.
 #
 # vm: timeout=300 quiet=120
-# kernels: custom
+# kernels: custom debug
 . /tests/lib.sh
 plan 155
 
