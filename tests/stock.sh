@@ -6,7 +6,7 @@
 # and both record a panic.
 #
 # vm: timeout=300
-# kernels: stock custom
+# kernels: stock custom debug
 . /tests/lib.sh
 plan 80
 OLD=/sys/fs/pstore
