@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0
 # EFI variables: dumps reach them beside a RAM region and come back after a
 # reset; the in-tree efi_pstore reads them, and what it wrote is read here; a
-# budget and a floor are kept, what is none of ours is left alone.
+# budget and a floor are kept, what is none of ours is left alone; a panic in an
+# NMI, or in the middle of another access, hangs nowhere.
 #
 # vm: timeout=240 firmware=ovmf
 # kernels: custom debug
 . /tests/lib.sh
-plan 58
+plan 64
 GUID=cfc8fc79-be2e-4ddc-97f0-9f98bfe298a0
 EFIVARS=/mnt/efivars
 RAM="mem_address=$REGION_A mem_size=$REGION_A_SIZE record_size=0x8000"
@@ -216,5 +217,32 @@ dmesg-efi-170000000105000 dmesg-efi-170000000200993"
 	check "nothing else goes wrong" column_is 8 0
 	unload
 	drop_all
-	check "the boot variables are as they were" test "$(boot_vars | cut -c1-32)" = "$BOOT_VARS" ;;
+	check "the boot variables are as they were" test "$(boot_vars | cut -c1-32)" = "$BOOT_VARS"
+
+	# --- in the middle of somebody else's access, with the variables' semaphore held
+	# shellcheck disable=SC2086
+	load $RAM efi=Y
+	insmod /mpstore_crash.ko
+	echo "$(uuid held)" >/dev/kmsg
+	expect_log_now 'Kernel panic - not syncing: mpstore_crash'
+	next_stage 4
+	sh -c "echo 'panic in=efivar_set_variable_locked' >/proc/mpstore_crash
+		printf '\007\000\000\000x' >$EFIVARS/x-$GUID"
+	_down "a panic with the semaphore held" ;;
+4)
+	# shellcheck disable=SC2086
+	check "a panic with the variables' semaphore held does not hang" load $RAM efi=Y
+	check "the RAM region has it" sh -c "grep -q '$(uuid held)' $PSTORE/ramoops/dmesg-*"
+	check "the EFI variables can't" sh -c "[ -z \"\$(ls $PSTORE/efi)\" ]"
+	echo "$(uuid nmi)" >/dev/kmsg
+	echo 1 >/proc/sys/kernel/unknown_nmi_panic
+	expect_log_now 'NMI: Not continuing'
+	next_stage 5
+	echo "@nmi" >&3
+	_down "an NMI" ;;
+5)
+	# shellcheck disable=SC2086
+	check "load after a panic in an NMI" load $RAM efi=Y
+	check "the RAM region has it" sh -c "grep -q '$(uuid nmi)' $PSTORE/ramoops/dmesg-*"
+	check "and so have the EFI variables" sh -c "grep -q '$(uuid nmi)' $PSTORE/efi/dmesg-*" ;;
 esac

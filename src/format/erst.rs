@@ -241,7 +241,7 @@ pub fn exchange_bytes(iomem: &[u8]) -> Option<usize> {
     let number = |text: &[u8]| {
         let mut digits = text.iter().map(|b| char::from(*b).to_digit(16));
         (1..=16).contains(&text.len()).then_some(())?;
-        digits.try_fold(0u64, |n, digit| Some(n << 4 | u64::from(digit?)))
+        digits.try_fold(0u64, |n, digit| Some((n << 4) | u64::from(digit?)))
     };
     let range = |line: &[u8]| {
         let addresses = line.trim_ascii().strip_suffix(b" : APEI ERST")?;
