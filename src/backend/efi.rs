@@ -66,9 +66,9 @@ pub(crate) struct Efi {
     config: EfiConfig,
     shelf: Shelf<Name>,
     fresh: Fresh,
-    /// Numbers of the records that were there at load: none of them is to be written over, whatever
-    /// the clock says.
-    taken: KVec<u64>,
+    /// The records that were there at load: none of them is to be written over, whatever the clock
+    /// says.
+    taken: KVec<Name>,
     /// Variables of our vendor, and what they take.
     records: Atomic<u64>,
     bytes: Atomic<u64>,
@@ -122,7 +122,7 @@ impl Efi {
         let buffer = || KVec::from_elem(0u8, config.record_size, GFP_KERNEL).map(Staging::new);
         let this = Self {
             fresh: Fresh::new(usize::try_from(config.budget.records)?)?,
-            taken: shelf.ids()?,
+            taken: shelf.keys()?,
             shelf,
             records: Atomic::new(records),
             bytes: Atomic::new(bytes),
@@ -172,6 +172,8 @@ impl Efi {
     }
 
     /// Reads all variables of our vendor and answers with how many there are and what they take.
+    ///
+    /// At load only: elsewhere the shelf's mutex is taken before the semaphore.
     fn scan(lock: &Lock, config: &EfiConfig, shelf: &Shelf<Name>) -> Result<(u64, u64, Others)> {
         let mut cursor = KBox::new(Cursor::new(), GFP_KERNEL)?;
         let mut buffer = VVec::from_elem(0u8, CONTENT_MAX, GFP_KERNEL)?;
@@ -281,16 +283,19 @@ impl Efi {
             Refusal::Bytes => ("efi_bytes", budget.bytes),
             Refusal::Floor => ("efi_floor", budget.floor),
         };
+        let (records, bytes) = (self.records.load(Relaxed), self.bytes.load(Relaxed));
         pr_warn!(
-            "{}: no room for a dump: {}={} with {} variables of {} bytes there and {} bytes of the \
-             store free; erase records or change it\n",
+            "{}: no room for a dump: {}={} with {} variables of {} bytes there; erase records or \
+             change it\n",
             self.name(),
             param,
             value,
-            self.records.load(Relaxed),
-            self.bytes.load(Relaxed),
-            free
+            records,
+            bytes
         );
+        if free != u64::MAX {
+            pr_warn!("{}: {} bytes of the store are free\n", self.name(), free);
+        }
     }
 
     /// Writes as many parts as the budget allows. The semaphore is held. Crash context.
@@ -301,6 +306,13 @@ impl Efi {
         };
         let mut free = (known != u64::MAX).then_some(known);
         let mut count = i32::try_from(dump.count).unwrap_or(i32::MAX);
+        let same = |name: &Name, count| {
+            name.sec == dump.stamp.sec && name.count.unwrap_or_default() == count
+        };
+        // At most once for each that was there.
+        while self.taken.iter().any(|name| same(name, count)) {
+            count = count.wrapping_add(1);
+        }
         let mut parts = dump.parts();
         while parts.more() {
             let number = parts.number();
@@ -311,21 +323,20 @@ impl Efi {
             let Some(content) = buffer.get_mut(..len) else {
                 break;
             };
-            let name = |count| Name::dump(number, count, dump.stamp.sec, part.method().is_some());
-            // At most once for each that was there.
-            while number == 1 && self.taken.contains(&name(count).id()) {
-                count = count.wrapping_add(1);
-            }
-            let name = name(count);
+            let compressed = part.method().is_some();
+            let name = Name::dump(number, count, dump.stamp.sec, compressed);
             let mut units = [0; NAME_UNITS];
             let letters = name.encode(&mut units);
             let needs = cost(content.len() as u64, letters);
             let (records, bytes) = (self.records.load(Relaxed), self.bytes.load(Relaxed));
             if let Err(refusal) = self.config.budget.admits(records, bytes, free, needs) {
+                // Only part 1 is owed a place.
+                if number > 1 {
+                    return Ok(());
+                }
                 // CAST: As declared.
                 self.refused.store(refusal as u32 + 1, Relaxed);
-                // Only part 1 is owed a place.
-                return if number == 1 { Err(ENOSPC) } else { Ok(()) };
+                return Err(ENOSPC);
             }
             match lock.set(&units, &GUID, content, true) {
                 Ok(()) => {}

@@ -75,6 +75,7 @@ pub(super) struct Shelf<K> {
     held: Pin<KBox<Mutex<KVec<Held<K>>>>>,
 }
 
+#[cfg_attr(not(CONFIG_EFI), allow(dead_code))]
 impl<K: Copy + PartialEq + Send> Shelf<K> {
     /// May sleep.
     pub(super) fn new() -> Result<Self> {
@@ -93,13 +94,13 @@ impl<K: Copy + PartialEq + Send> Shelf<K> {
         self.held.lock().len()
     }
 
-    /// The numbers of all. May sleep.
-    pub(super) fn ids(&self) -> Result<KVec<u64>> {
-        let mut ids = KVec::new();
+    /// The keys of all. May sleep.
+    pub(super) fn keys(&self) -> Result<KVec<K>> {
+        let mut keys = KVec::new();
         for held in self.held.lock().iter() {
-            ids.push(held.item.id, GFP_KERNEL)?;
+            keys.push(held.item.key, GFP_KERNEL)?;
         }
-        Ok(ids)
+        Ok(keys)
     }
 
     /// Adds a record of the backend `name`; `ENOSPC` if there are too many. May sleep.
