@@ -4,6 +4,7 @@
 #include <linux/blkdev.h>
 #include <linux/crash_dump.h>
 #include <linux/cred.h>
+#include <linux/dax.h>
 #include <linux/dcache.h>
 #include <linux/efi.h>
 #include <linux/fs.h>
@@ -501,5 +502,46 @@ bool mpstore_bdev_is_partition(struct block_device *bdev)
 size_t mpstore_bdev_name(struct block_device *bdev, char *to)
 {
 	return scnprintf(to, BDEVNAME_SIZE, "%pg", bdev);
+}
+#endif
+
+#if defined(CONFIG_BLOCK) && defined(CONFIG_FS_DAX)
+struct dax_device *mpstore_dax_get(struct block_device *bdev, u64 *start)
+{
+	return fs_dax_get_by_bdev(bdev, start, NULL, NULL);
+}
+
+void mpstore_dax_put(struct dax_device *dax)
+{
+	fs_put_dax(dax, NULL);
+}
+
+/* NULL unless all of it is there, in one piece, and the processor's stores suffice. */
+void *mpstore_dax_map(struct dax_device *dax, u64 start, size_t len)
+{
+	long pages = PHYS_PFN(len), got = 0;
+	void *addr = NULL;
+	int id = dax_read_lock();
+
+	if (dax_synchronous(dax))
+		got = dax_direct_access(dax, PHYS_PFN(start), pages, DAX_ACCESS, &addr, NULL);
+	dax_read_unlock(id);
+	return pages > 0 && got >= pages ? addr : NULL;
+}
+
+bool mpstore_dax_alive(struct dax_device *dax)
+{
+	return dax_alive(dax);
+}
+
+/* Memory of this kind may be damaged, which is no reason to die once more. */
+bool mpstore_dax_read(void *to, const void *from, size_t len)
+{
+	return !copy_mc_to_kernel(to, from, len);
+}
+
+void mpstore_dax_write(void *to, const void *from, size_t len)
+{
+	memcpy_flushcache(to, from, len);
 }
 #endif

@@ -9,6 +9,7 @@
 #include <linux/types.h>
 
 struct block_device;
+struct dax_device;
 struct delayed_work;
 struct dentry;
 struct device;
@@ -138,6 +139,14 @@ bool mpstore_bdev_read_only(struct block_device *bdev);
 bool mpstore_bdev_is_zoned(struct block_device *bdev);
 bool mpstore_bdev_is_partition(struct block_device *bdev);
 size_t mpstore_bdev_name(struct block_device *bdev, char *to);
+
+/* linux/dax.h */
+struct dax_device *mpstore_dax_get(struct block_device *bdev, u64 *start);
+void mpstore_dax_put(struct dax_device *dax);
+void *mpstore_dax_map(struct dax_device *dax, u64 start, size_t len);
+bool mpstore_dax_alive(struct dax_device *dax);
+bool mpstore_dax_read(void *to, const void *from, size_t len);
+void mpstore_dax_write(void *to, const void *from, size_t len);
 
 /* linux/irq_work.h, linux/workqueue.h */
 void mpstore_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *work));

@@ -12,6 +12,8 @@ pub(crate) mod console;
 pub(crate) mod context;
 pub(crate) mod cpu;
 pub(crate) mod crash_dump;
+#[cfg(all(CONFIG_BLOCK, CONFIG_FS_DAX))]
+pub(crate) mod dax;
 pub(crate) mod debugfs;
 #[cfg(CONFIG_EFI)]
 pub(crate) mod efivar;

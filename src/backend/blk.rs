@@ -9,6 +9,8 @@
 //!
 //! Lock order: the mutex of the I/O, then `Inner` locks. No record on its way takes the mutex.
 
+#[cfg(CONFIG_FS_DAX)]
+mod dax_io;
 mod dumps;
 mod io;
 pub(crate) mod panic_io;
@@ -147,7 +149,7 @@ struct Io {
 /// Everything that the worker needs.
 struct Core {
     watch: Arc<Watch>,
-    device: Device,
+    device: Arc<Device>,
     layout: ZoneLayout,
     dumps: Dumps,
     streams: Option<KBox<Streams>>,
@@ -206,7 +208,7 @@ impl Core {
             return Ok(());
         }
         self.usable()?;
-        let (medium, layout) = (&self.device, &self.layout);
+        let (medium, layout) = (&*self.device, &self.layout);
         let dumps = self
             .dumps
             .write_waiting(medium, &mut io.buffer, layout, &mut io.table);
@@ -315,6 +317,19 @@ pub(crate) struct Blk {
     core: Arc<Core>,
     max_reason: u32,
     force: bool,
+    risk: Risk,
+}
+
+/// How a device can be written to in a panic, and how dangerous that is. May sleep.
+fn panic_way(device: &Arc<Device>) -> (Option<KBox<dyn PanicIo>>, Risk) {
+    #[cfg(CONFIG_FS_DAX)]
+    if let Some(io) = dax_io::DaxIo::new(device.clone()) {
+        if let Ok(io) = KBox::new(io, GFP_KERNEL) {
+            return (Some(io), Risk::Memory);
+        }
+    }
+    let _ = device;
+    (None, Risk::Disk)
 }
 
 /// What a device holds, before it is accepted.
@@ -398,7 +413,10 @@ impl Blk {
             GFP_KERNEL,
         )?;
         let name = &*config.name;
-        let device = target::open(name, config.target.to_bytes(), watch.clone())?;
+        let device = Arc::new(
+            target::open(name, config.target.to_bytes(), watch.clone())?,
+            GFP_KERNEL,
+        )?;
         if device.zoned() {
             pr_err!("{}: a zoned device can't be used\n", name);
             return Err(EOPNOTSUPP);
@@ -431,7 +449,7 @@ impl Blk {
                 )
             });
         };
-        let blocked = in_the_way(&device, &mut buffer, &layout).inspect_err(unreadable)?;
+        let blocked = in_the_way(&*device, &mut buffer, &layout).inspect_err(unreadable)?;
         if blocked > 0 {
             pr_warn!(
                 "{}: {} dumps of the in-tree pstore_blk at the end of the device are in the way of \
@@ -441,8 +459,8 @@ impl Blk {
             );
             layout = divide(false)?;
         }
-        let (dumps, table) = Dumps::new(&device, &mut buffer, &layout).inspect_err(unreadable)?;
-        let streams = Streams::new(name, &device, &mut buffer, &layout, config.sizes.cpus)
+        let (dumps, table) = Dumps::new(&*device, &mut buffer, &layout).inspect_err(unreadable)?;
+        let streams = Streams::new(name, &*device, &mut buffer, &layout, config.sizes.cpus)
             .inspect_err(unreadable)?;
         let (streams, images) = match streams {
             Some((streams, images)) => (Some(streams), Some(images)),
@@ -477,7 +495,7 @@ impl Blk {
             core: core.clone(),
             bell: bell.clone(),
         };
-        let panic = None;
+        let (panic, risk) = panic_way(&core.device);
         if panic.is_none() && !config.best_effort {
             pr_err!(
                 "{}: blkdev={}: a panic can't be written to it, and best_effort=N\n",
@@ -495,6 +513,7 @@ impl Blk {
             core,
             max_reason: config.max_reason,
             force: config.force,
+            risk,
         };
         *watch.core.lock() = Some(this.core.clone());
         Ok(this)
@@ -633,7 +652,7 @@ impl Backend for Blk {
     }
 
     fn risk(&self) -> Risk {
-        Risk::Disk
+        self.risk
     }
 
     fn activate(&self) -> Result {
@@ -643,7 +662,7 @@ impl Backend for Blk {
             let mut io = core.io.lock();
             let io = &mut *io;
             core.dumps
-                .clean(&core.device, &mut io.buffer, &core.layout, &io.table)?;
+                .clean(&*core.device, &mut io.buffer, &core.layout, &io.table)?;
         }
         if let Some(streams) = &core.streams {
             streams.begin();
@@ -709,7 +728,7 @@ impl Backend for Blk {
             }
             core.dumps.records(
                 core.name(),
-                &core.device,
+                &*core.device,
                 &mut io.buffer,
                 &core.layout,
                 &mut io.table,
@@ -730,7 +749,7 @@ impl Backend for Blk {
         let mut io = core.io.lock();
         let io = &mut *io;
         core.dumps.read(
-            &core.device,
+            &*core.device,
             &mut io.buffer,
             &core.layout,
             &mut io.table,
@@ -749,7 +768,7 @@ impl Backend for Blk {
         let mut io = core.io.lock();
         let io = &mut *io;
         core.dumps.erase(
-            &core.device,
+            &*core.device,
             &mut io.buffer,
             &core.layout,
             &mut io.table,
