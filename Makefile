@@ -18,7 +18,7 @@ $(error KERNEL is custom, debug or stock, not '$(KERNEL)')
 endif
 
 .DEFAULT_GOAL := modules
-.PHONY: help modules demo test test-all vm vmtest bench clean clippy clippy-module fmt fmt-check buildroot kernel guest
+.PHONY: help modules demo test test-all vm vmtest bench clean clippy clippy-module fmt fmt-check buildroot kernel guest tool
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -86,7 +86,17 @@ guest: kernel
 	@$(call kbuild,$(TOP)/tests/guest/crash,crash-$(KERNEL),-s)
 	@RUSTFLAGS='-C target-feature=+crt-static' CARGO_TARGET_DIR=$(OUT)/cargo-guest \
 		$(ENTER) cargo build --quiet --release --target $(GUEST) --manifest-path tests/guest/Cargo.toml
-	@mkdir -p $(OUT)/guest && cd $(OUT)/cargo-guest/$(GUEST)/release && cp ttytool regiontool bench $(OUT)/guest/
+	@RUSTFLAGS='-C target-feature=+crt-static' CARGO_TARGET_DIR=$(OUT)/cargo-guest \
+		$(ENTER) cargo build --quiet --release --target $(GUEST) --manifest-path src/tool/Cargo.toml
+	@mkdir -p $(OUT)/guest && cd $(OUT)/cargo-guest/$(GUEST)/release && cp ttytool regiontool bench mpstore $(OUT)/guest/
+
+tool: buildroot ## the program, its manual pages and completions, in build/tool/
+	@CARGO_TARGET_DIR=$(OUT)/cargo $(ENTER) cargo build --quiet --release --manifest-path src/tool/Cargo.toml
+	@mkdir -p $(OUT)/tool/man $(OUT)/tool/completions && cp $(OUT)/cargo/release/mpstore $(OUT)/tool/
+	@$(ENTER) build/tool/mpstore man build/tool/man
+	@for s in bash zsh fish; do $(ENTER) build/tool/mpstore completions $$s >$(OUT)/tool/completions/mpstore.$$s; done
+	@cp src/tool/mpstore-import.service $(OUT)/tool/
+	@echo "build/tool/mpstore"
 
 clippy: clippy-module ## clippy, for the module and for the host side
 	@CARGO_TARGET_DIR=$(OUT)/cargo $(ENTER) cargo clippy --all-targets -- -D warnings

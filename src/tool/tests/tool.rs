@@ -1,0 +1,1510 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The program `mpstore` as it is called: every command, every raw source, every format.
+//!
+//! What it is to say is in `golden/tool/`. With `MPSTORE_BLESS=1` those files are written anew, to
+//! be looked at with `git diff`.
+
+use mpstore_format::{
+    device_dump,
+    ecc::{seal_zone, EccGeometry},
+    kho,
+    layout::{RamLayout, RamSizes, ZoneKind},
+    ram::{Ring, HEADER_BYTES, SIGNATURE},
+    record::{DmesgHeader, Stamp, DMESG_HEADER_MAX},
+    zone,
+};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{IoSliceMut, Read as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use zerocopy::IntoBytes as _;
+
+const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/c-ramoops-64k-ecc16.img");
+const PAGE: usize = 4096;
+/// Where the region is in dumps of memory.
+const AT: u64 = 0x18_0000;
+
+struct Said {
+    out: Vec<u8>,
+    err: String,
+    code: Option<i32>,
+}
+
+fn command(dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mpstore"));
+    command
+        .args(args)
+        .current_dir(dir)
+        .env_remove("CLICOLOR_FORCE")
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null());
+    command
+}
+
+fn run(dir: &Path, args: &[&str]) -> Said {
+    let said = command(dir, args).output().unwrap();
+    Said {
+        out: said.stdout,
+        err: String::from_utf8_lossy(&said.stderr).into_owned(),
+        code: said.status.code(),
+    }
+}
+
+/// Runs it and compares all that it says with a file.
+fn golden(dir: &Path, name: &str, code: i32, args: &[&str]) {
+    let said = run(dir, args);
+    let mut text = format!("$ mpstore {}\n", args.join(" "));
+    text += &String::from_utf8_lossy(&said.out);
+    for line in said.err.lines() {
+        text += &format!("! {line}\n");
+    }
+    text += &format!("= {:?}\n", said.code);
+    // Where the test ran is no part of it.
+    let text = text.replace(&dir.display().to_string(), "DIR");
+    assert_eq!(said.code, Some(code), "{text}");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/golden/tool")
+        .join(name);
+    if std::env::var_os("MPSTORE_BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, &text).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        expected == text,
+        "{name} differs; this is what was said:\n{text}"
+    );
+}
+
+/// Every file below a folder.
+fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut out = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() {
+            for (below, bytes) in files(&entry.path()) {
+                out.insert(format!("{name}/{below}"), bytes);
+            }
+        } else {
+            out.insert(name, fs::read(entry.path()).unwrap());
+        }
+    }
+    out
+}
+
+/// A region that mpstore wrote, with all kinds of records.
+fn region(ecc_size: usize) -> (Vec<u8>, RamSizes) {
+    let sizes = RamSizes {
+        mem_size: 0x20000,
+        record_size: 0x2000,
+        console_size: 0x2000,
+        ftrace_size: 0x2000,
+        pmsg_size: 0x1000,
+        tty_size: 0x2000,
+        ftrace_zones: 2,
+        ecc_size,
+    };
+    let layout = RamLayout::new(&sizes).unwrap();
+    let mut bytes = vec![0; sizes.mem_size];
+    for (kind, index, zone) in layout.zones() {
+        let dump = |sec, title: &str, lines: &str| {
+            let mut line = [0; DMESG_HEADER_MAX];
+            let stamp = Stamp { sec, usec: 500_000 };
+            let len = DmesgHeader {
+                stamp,
+                compressed: false,
+            }
+            .encode(&mut line);
+            [&line[..len], title.as_bytes(), lines.as_bytes()].concat()
+        };
+        let text = match (kind, index) {
+            (ZoneKind::Dmesg, 0) => dump(
+                1_795_230_010,
+                "Oops#1 Part1\n",
+                "<6>[    8.000000] before\n<1>[   10.000000] BUG: kernel NULL pointer dereference\n",
+            ),
+            (ZoneKind::Dmesg, 1) => dump(
+                1_795_230_020,
+                "Panic#2 Part1\n",
+                "<1>[   10.000000] BUG: kernel NULL pointer dereference\n\
+                 <0>[   20.000000] Kernel panic - not syncing: test\n",
+            ),
+            (ZoneKind::Console, _) => b"[    8.000000] before\n[   10.000000] BUG: kernel NULL pointer dereference\n\
+                [   20.000000] Kernel panic - not syncing: test\n[   20.000100] Rebooting in 3 seconds..\n"
+                .to_vec(),
+            (ZoneKind::Pmsg, _) => b"a message\nanother\n".to_vec(),
+            (ZoneKind::Tty, _) => b"[    9.000000] ttyS0: login: ro\n[    9.500000] tty2: elsewhere\n\
+                [   11.000000] ttyS0+ ot\n"
+                .to_vec(),
+            (ZoneKind::Ftrace, cpu) => (0..3u64)
+                .flat_map(|n| {
+                    let stamp = ((n * 2 + cpu as u64) << 8) | cpu as u64;
+                    [0xffff_ffff_8123_1a34u64, 0xffff_ffff_8124_8ad5, stamp]
+                })
+                .flat_map(u64::to_le_bytes)
+                .collect(),
+            _ => Vec::new(),
+        };
+        let sig = match kind {
+            ZoneKind::Ftrace => SIGNATURE ^ 0x07_03_04,
+            _ => SIGNATURE,
+        };
+        let zone = zone.of_mut(&mut bytes);
+        let mut ring = Ring::empty(EccGeometry::new(zone.len(), ecc_size).unwrap().capacity());
+        let plan = ring.append(text.len());
+        assert_eq!((plan.skip, plan.spans[1].len), (0, 0));
+        zone[HEADER_BYTES..HEADER_BYTES + text.len()].copy_from_slice(&text);
+        zone[..HEADER_BYTES].copy_from_slice(&ring.header(sig).to_bytes());
+        seal_zone(zone, ecc_size).unwrap();
+    }
+    (bytes, sizes)
+}
+
+/// Memory with a region in it, the rest of it other things.
+fn memory(region: &[u8]) -> Vec<u8> {
+    let mut memory = vec![0; 0x30_0000];
+    for (n, byte) in memory.iter_mut().enumerate() {
+        *byte = (n * 7 + n / 256) as u8;
+    }
+    let at = usize::try_from(AT).unwrap();
+    memory[at..at + region.len()].copy_from_slice(region);
+    memory
+}
+
+fn note(name: &str, kind: u32, desc: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for word in [name.len() + 1, desc.len(), kind as usize] {
+        out.extend(u32::try_from(word).unwrap().to_le_bytes());
+    }
+    out.extend(name.bytes());
+    out.push(0);
+    out.resize(out.len().next_multiple_of(4), 0);
+    out.extend(desc);
+    out.resize(out.len().next_multiple_of(4), 0);
+    out
+}
+
+/// A 64 bit core file of memory in two segments, the second one first.
+fn elf64(memory: &[u8], notes: &[u8]) -> Vec<u8> {
+    let mut out = b"\x7fELF\x02\x01\x01".to_vec();
+    out.resize(16, 0);
+    out.extend([4u8, 0, 62, 0, 1, 0, 0, 0]);
+    for word in [0u64, 64, 0] {
+        out.extend(word.to_le_bytes());
+    }
+    out.extend(0u32.to_le_bytes());
+    for half in [64u16, 56, 3, 64, 0, 0] {
+        out.extend(half.to_le_bytes());
+    }
+    let cut = 0x10_0000;
+    let at = 64 + 3 * 56;
+    let (low, high) = memory.split_at(cut);
+    let parts = [
+        (4u32, 0u64, notes, at),
+        (1, cut as u64, high, at + notes.len()),
+        (1, 0, low, at + notes.len() + high.len()),
+    ];
+    for (kind, phys, bytes, offset) in parts {
+        out.extend(kind.to_le_bytes());
+        out.extend(7u32.to_le_bytes());
+        let len = bytes.len() as u64;
+        for word in [
+            offset as u64,
+            0xffff_8880_0000_0000 + phys,
+            phys,
+            len,
+            len,
+            0,
+        ] {
+            out.extend(word.to_le_bytes());
+        }
+    }
+    out.extend(notes);
+    out.extend(high);
+    out.extend(low);
+    out
+}
+
+fn elf32(memory: &[u8]) -> Vec<u8> {
+    let mut out = b"\x7fELF\x01\x01\x01".to_vec();
+    out.resize(16, 0);
+    out.extend([4u8, 0, 3, 0, 1, 0, 0, 0]);
+    for word in [0u32, 52, 0, 0] {
+        out.extend(word.to_le_bytes());
+    }
+    for half in [52u16, 32, 1, 40, 0, 0] {
+        out.extend(half.to_le_bytes());
+    }
+    let len = u32::try_from(memory.len()).unwrap();
+    for word in [1u32, 52 + 32, 0xc000_0000, 0, len, len, 7, 0] {
+        out.extend(word.to_le_bytes());
+    }
+    out.extend(memory);
+    out
+}
+
+/// zstd's raw block, in which a decoder has all to do but entropy.
+fn zstd_raw(page: &[u8]) -> Vec<u8> {
+    let mut out = vec![0x28, 0xb5, 0x2f, 0xfd, 0x60];
+    out.extend(u16::try_from(page.len() - 256).unwrap().to_le_bytes());
+    out.extend(&(((page.len() as u32) << 3) | 1).to_le_bytes()[..3]);
+    out.extend(page);
+    out
+}
+
+/// A dump as makedumpfile writes it, every tenth page left out unless it is the region's.
+fn kdump(memory: &[u8], how: u32, notes: &[u8]) -> Vec<u8> {
+    let pages = memory.len() / PAGE;
+    let bitmap_blocks = 2;
+    let note_blocks = notes.len().div_ceil(PAGE);
+    let sub_blocks = 1 + note_blocks;
+    let mut head = b"KDUMP   ".to_vec();
+    head.extend(6u32.to_le_bytes());
+    head.resize(424, 0);
+    for word in [1, PAGE, sub_blocks, bitmap_blocks, pages] {
+        head.extend(u32::try_from(word).unwrap().to_le_bytes());
+    }
+    head.resize(PAGE, 0);
+    let mut sub = vec![0; 104];
+    sub[48..56].copy_from_slice(&(2 * PAGE as u64).to_le_bytes());
+    sub[56..64].copy_from_slice(&(notes.len() as u64).to_le_bytes());
+    sub[96..104].copy_from_slice(&(pages as u64).to_le_bytes());
+    sub.resize(PAGE, 0);
+    sub.extend(notes);
+    sub.resize(sub_blocks * PAGE, 0);
+    let kept = |page: usize| page % 10 != 9 || page * PAGE >= AT as usize;
+    let mut bitmap = vec![0u8; PAGE];
+    for page in (0..pages).filter(|page| kept(*page)) {
+        bitmap[page / 8] |= 1 << (page % 8);
+    }
+    let count = (0..pages).filter(|page| kept(*page)).count();
+    let (mut descs, mut data) = (Vec::new(), Vec::new());
+    let data_at = (1 + sub_blocks + bitmap_blocks) * PAGE + count * 24;
+    for page in (0..pages).filter(|page| kept(*page)) {
+        let bytes = &memory[page * PAGE..(page + 1) * PAGE];
+        let packed = match how {
+            1 => miniz_oxide::deflate::compress_to_vec_zlib(bytes, 1),
+            2 => lzokay_native::compress(bytes).unwrap(),
+            4 => snap::raw::Encoder::new().compress_vec(bytes).unwrap(),
+            0x20 => zstd_raw(bytes),
+            _ => bytes.to_vec(),
+        };
+        // Pages that do not shrink are stored as they are, but let zstd's.
+        let (flags, packed) = if packed.len() < PAGE || how == 0x20 {
+            (how, packed)
+        } else {
+            (0, bytes.to_vec())
+        };
+        descs.extend(((data_at + data.len()) as u64).to_le_bytes());
+        descs.extend(u32::try_from(packed.len()).unwrap().to_le_bytes());
+        descs.extend(flags.to_le_bytes());
+        descs.extend(0u64.to_le_bytes());
+        data.extend(packed);
+    }
+    [head, sub, vec![0xff; PAGE], bitmap, descs, data].concat()
+}
+
+/// The flattened form, in pieces out of order, one of which is written twice.
+fn flattened(file: &[u8]) -> Vec<u8> {
+    let mut out = b"makedumpfile\0\0\0\0".to_vec();
+    out.extend(1u64.to_be_bytes());
+    out.extend(1u64.to_be_bytes());
+    out.resize(4096, 0);
+    let mut piece = |at: usize, bytes: &[u8]| {
+        out.extend((at as u64).to_be_bytes());
+        out.extend((bytes.len() as u64).to_be_bytes());
+        out.extend(bytes);
+    };
+    let half = file.len() / 2 + 123;
+    piece(100, &vec![0xee; 5000]);
+    piece(half, &file[half..]);
+    for (n, bytes) in file[..half].chunks(70_000).enumerate() {
+        piece(n * 70_000, bytes);
+    }
+    out.extend([0xff; 16]);
+    out
+}
+
+fn extract(dir: &Path, args: &[&str], to: &str) -> BTreeMap<String, Vec<u8>> {
+    let said = run(dir, &[&["extract", "-o", to, "-q"], args].concat());
+    assert_eq!(said.code, Some(0), "{args:?}: {}", said.err);
+    files(&dir.join(to))
+}
+
+fn temp() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn the_region_of_the_c_code() {
+    let dir = temp();
+    let dir = dir.path();
+    fs::write(dir.join("region.img"), GOLDEN).unwrap();
+    golden(
+        dir,
+        "c-list.txt",
+        0,
+        &["list", "-s", "region.img", "--zones"],
+    );
+    golden(
+        dir,
+        "c-list.json",
+        0,
+        &["list", "-s", "region.img", "--json"],
+    );
+    golden(dir, "c-show.txt", 0, &["show", "-s", "region.img"]);
+    golden(
+        dir,
+        "c-given.txt",
+        0,
+        &[
+            "list",
+            "-s",
+            "region.img",
+            "--record-size",
+            "4K",
+            "--console-size",
+            "8K",
+            "--ftrace-size",
+            "4K",
+            "--pmsg-size",
+            "4K",
+            "--tty-size",
+            "0",
+            "--ecc",
+            "1",
+            "--zones",
+        ],
+    );
+    // With symbols.
+    fs::write(
+        dir.join("System.map"),
+        "ffffffff81231a30 T vfs_write\nffffffff81248ad0 T ksys_write\nffffffff81248b00 T end\n",
+    )
+    .unwrap();
+    golden(
+        dir,
+        "c-ftrace.txt",
+        0,
+        &[
+            "show",
+            "ftrace-ramoops-0",
+            "-s",
+            "region.img",
+            "--symbols",
+            "System.map",
+        ],
+    );
+    golden(
+        dir,
+        "c-one.json",
+        0,
+        &["show", "pmsg", "-s", "region.img", "--json"],
+    );
+}
+
+#[test]
+fn every_form_of_memory_gives_the_same_records() {
+    let dir = temp();
+    let dir = dir.path();
+    for (ecc, name) in [(0, "plain"), (16, "parity")] {
+        let (region, sizes) = region(ecc);
+        let image = format!("{name}.img");
+        fs::write(dir.join(&image), &region).unwrap();
+        let expected = extract(dir, &["-s", &image], &format!("{name}.d"));
+        assert_eq!(expected.len(), 6, "{:?}", expected.keys());
+        let memory = memory(&region);
+        let mut forms: Vec<(String, Vec<u8>)> = vec![
+            ("memory".into(), memory.clone()),
+            ("elf64".into(), elf64(&memory, &[])),
+            ("elf32".into(), elf32(&memory)),
+            ("flat-elf".into(), flattened(&elf64(&memory, &[]))),
+        ];
+        for (how, method) in [
+            (0, "none"),
+            (1, "zlib"),
+            (2, "lzo"),
+            (4, "snappy"),
+            (0x20, "zstd"),
+        ] {
+            forms.push((format!("kdump-{method}"), kdump(&memory, how, &[])));
+        }
+        forms.push(("flat-kdump".into(), flattened(&kdump(&memory, 1, &[]))));
+        for (form, bytes) in forms {
+            let file = format!("{name}-{form}");
+            fs::write(dir.join(&file), bytes).unwrap();
+            // Found by a search, by the address, and by the command line of its kernel.
+            let found = extract(dir, &["-s", &file], &format!("{file}.scan"));
+            assert!(found == expected, "{file}: {:?}", found.keys());
+            let address = format!("{AT:#x}");
+            let found = extract(
+                dir,
+                &["-s", &file, "--address", &address],
+                &format!("{file}.at"),
+            );
+            assert!(found == expected, "{file} at");
+            let cmdline = format!(
+                "quiet memmap=2M${AT:#x} mpstore.mem_address={AT:#x} mpstore.mem_size=128K mpstore.record_size=8K \
+                 mpstore.console_size=8K mpstore.ftrace_size=8K mpstore.pmsg_size=4K mpstore.tty_size=8K mpstore.ecc={ecc}"
+            );
+            let found = extract(
+                dir,
+                &["-s", &file, "--cmdline", &cmdline],
+                &format!("{file}.line"),
+            );
+            if form != "memory" {
+                assert!(found == expected, "{file} cmdline");
+            }
+        }
+        // A device dump note, in both sorts of dump, without the memory.
+        let mut dump = vec![0; device_dump::HEADER_BYTES];
+        dump.extend(&region);
+        device_dump::complete(&mut dump, b"ramoops", AT, &sizes);
+        let mut desc = b"mpstore-ramoops".to_vec();
+        desc.resize(device_dump::NOTE_NAME_BYTES, 0);
+        desc.extend(&dump);
+        desc.resize(desc.len().next_multiple_of(PAGE), 0);
+        let mut other = b"cxgb4".to_vec();
+        other.resize(200, 0);
+        let notes = [
+            note("CORE", 1, &[0; 336]),
+            note("LINUX", 0x700, &other),
+            note("LINUX", 0x700, &desc),
+            note("VMCOREINFO", 0, b"OSRELEASE=7.3.4\n"),
+        ]
+        .concat();
+        let empty = vec![0x11; 0x30_0000];
+        for (form, bytes) in [
+            ("elf", elf64(&empty, &notes)),
+            ("kdump", kdump(&empty, 1, &notes)),
+        ] {
+            let file = format!("{name}-note-{form}");
+            fs::write(dir.join(&file), bytes).unwrap();
+            let found = extract(
+                dir,
+                &["-s", &file, "--format", "note"],
+                &format!("{file}.d"),
+            );
+            assert!(found == expected, "{file}");
+            golden(
+                dir,
+                &format!("{file}.txt"),
+                0,
+                &["list", "-s", &file, "--zones"],
+            );
+        }
+    }
+    golden(
+        dir,
+        "elf-list.txt",
+        0,
+        &["list", "-s", "plain-elf64", "--zones"],
+    );
+}
+
+#[test]
+fn what_kexec_hands_over() {
+    let dir = temp();
+    let dir = dir.path();
+    let (region, sizes) = region(0);
+    let mut memory = vec![0x5a; 0x20_0000];
+    let index_at = 0x10_0000;
+    let blob = &mut memory[index_at..index_at + kho::INDEX_BYTES];
+    blob.fill(0);
+    blob[..kho::HEADER_BYTES].copy_from_slice(kho::Header::new(4096).as_bytes());
+    let at = kho::Header::slot_at(1);
+    let mut slot = kho::SlotWriter::new(&mut blob[at..at + kho::SLOT_ROOM]);
+    slot.generation(&kho::Generation {
+        number: 7,
+        start: Stamp {
+            sec: 1_795_230_000,
+            usec: 0,
+        },
+        end: None,
+        boot_id: [7; 16],
+        release: kho::Generation::release_from(b"7.3.4"),
+        open: true,
+        mem_size: sizes.mem_size,
+        layout: RamLayout::new(&sizes).unwrap(),
+        ecc_size: 0,
+    })
+    .unwrap();
+    // In two pieces, the first one higher.
+    slot.chunk(kho::Chunk {
+        phys: 0x15_0000,
+        size: 0x1_0000,
+    })
+    .unwrap();
+    slot.chunk(kho::Chunk {
+        phys: 0x12_0000,
+        size: 0x1_0000,
+    })
+    .unwrap();
+    slot.finish(5, 8).unwrap();
+    memory[0x15_0000..0x16_0000].copy_from_slice(&region[..0x1_0000]);
+    memory[0x12_0000..0x13_0000].copy_from_slice(&region[0x1_0000..]);
+    fs::write(dir.join("memory"), elf64(&memory, &[])).unwrap();
+    golden(
+        dir,
+        "kho-list.txt",
+        0,
+        &["list", "-s", "memory", "--format", "kho"],
+    );
+    golden(
+        dir,
+        "kho-show.txt",
+        0,
+        &[
+            "show",
+            "-s",
+            "memory",
+            "--format",
+            "kho",
+            "--address",
+            "0x100000",
+        ],
+    );
+    // The same bytes as the region on its own.
+    fs::write(dir.join("region.img"), &region).unwrap();
+    let alone = extract(dir, &["-s", "region.img", "--name", "kho"], "alone");
+    let handed = extract(dir, &["-s", "memory", "--format", "kho"], "handed");
+    assert!(alone.values().eq(handed.values()));
+    assert!(
+        handed.contains_key("dmesg-kho-70001"),
+        "{:?}",
+        handed.keys()
+    );
+}
+
+#[test]
+fn zones_of_a_block_device() {
+    let dir = temp();
+    let dir = dir.path();
+    let sizes = zone::ZoneSizes {
+        bytes: 0x8_0000,
+        block: 512,
+        kmsg_size: 0x2000,
+        pmsg_size: 0x1000,
+        console_size: 0x2000,
+        ftrace_size: 0x2000,
+        tty_size: 0x2000,
+        cpus: 2,
+    };
+    let layout = zone::ZoneLayout::new(&sizes, true).unwrap();
+    let mut disk = vec![0; 0x8_0000];
+    let mut ring = |kind: zone::ZoneType, place: mpstore_format::layout::Zone, text: &[u8]| {
+        let mut ring = Ring::empty(place.len - zone::HEADER_BYTES);
+        ring.append(text.len());
+        let head = zone::Header::of_ring(kind, &ring).to_bytes();
+        let place = place.of_mut(&mut disk);
+        place[..zone::HEADER_BYTES].copy_from_slice(&head);
+        place[zone::HEADER_BYTES..zone::HEADER_BYTES + text.len()].copy_from_slice(text);
+    };
+    ring(zone::ZoneType::Pmsg, layout.pmsg().unwrap(), b"a message\n");
+    ring(
+        zone::ZoneType::Console,
+        layout.console().unwrap(),
+        b"[    1.000000] a console\n",
+    );
+    ring(
+        zone::ZoneType::Tty,
+        layout.tty().unwrap(),
+        b"[    2.000000] ttyS0: a tty\n",
+    );
+    for cpu in 0..2u64 {
+        let words = [
+            0xffff_ffff_8123_1a34u64,
+            0xffff_ffff_8124_8ad5,
+            (cpu << 8) | cpu,
+        ];
+        let bytes: Vec<u8> = words.into_iter().flat_map(u64::to_le_bytes).collect();
+        ring(
+            zone::ZoneType::Ftrace,
+            layout.ftrace(cpu as usize).unwrap(),
+            &bytes,
+        );
+    }
+    let mut dump = |index: usize, compressed: bool, text: &[u8], spoil: bool| {
+        let stored = if compressed {
+            miniz_oxide::deflate::compress_to_vec(text, 6)
+        } else {
+            text.to_vec()
+        };
+        let info = zone::DumpInfo {
+            stamp: Stamp {
+                sec: 1_795_230_075,
+                usec: 90_760,
+            },
+            compressed,
+            counter: 1,
+            reason: 2,
+        };
+        let mut sum = zone::Sum::new(&info, stored.len());
+        sum.add(&stored);
+        let head = zone::dump_head(&info, stored.len(), sum);
+        let place = layout.dmesg(index).unwrap().of_mut(&mut disk);
+        place[..head.len()].copy_from_slice(&head);
+        place[head.len()..head.len() + stored.len()].copy_from_slice(&stored);
+        if spoil {
+            place[head.len() + stored.len() - 1] ^= 1;
+        }
+    };
+    dump(
+        0,
+        true,
+        b"Oops#1 Part1\n<4>[    1.000000] compressed\n",
+        false,
+    );
+    dump(1, false, b"Oops#1 Part2\n<4>[    0.500000] plain\n", false);
+    dump(2, false, b"Oops#1 Part3\n<4>[    0.100000] torn\n", true);
+    fs::write(dir.join("disk.img"), &disk).unwrap();
+    golden(
+        dir,
+        "blk-list.txt",
+        0,
+        &["list", "-s", "disk.img", "--zones"],
+    );
+    golden(
+        dir,
+        "blk-list.json",
+        0,
+        &["list", "-s", "disk.img", "--json"],
+    );
+    golden(dir, "blk-show.txt", 0, &["show", "-s", "disk.img"]);
+    let given = [
+        "-s",
+        "disk.img",
+        "--format",
+        "zone",
+        "--size",
+        "512K",
+        "--record-size",
+        "8K",
+        "--console-size",
+        "8K",
+        "--pmsg-size",
+        "4K",
+        "--ftrace-size",
+        "8K",
+        "--tty-size",
+        "8K",
+        "--ftrace-zones",
+        "2",
+    ];
+    assert!(extract(dir, &["-s", "disk.img"], "found") == extract(dir, &given, "given"));
+}
+
+/// A tree as it is mounted, of the region that mpstore wrote.
+fn tree(dir: &Path) -> PathBuf {
+    let (region, _) = region(0);
+    fs::write(dir.join("tree.img"), region).unwrap();
+    let said = run(
+        dir,
+        &["extract", "-q", "-s", "tree.img", "--tree", "-o", "tree"],
+    );
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let day = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_795_231_000);
+    for kind in ["console", "tty", "pmsg", "ftrace"] {
+        let path = dir.join(format!("tree/ramoops/{kind}-ramoops-0"));
+        fs::File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_modified(day)
+            .unwrap();
+    }
+    dir.join("tree")
+}
+
+#[test]
+fn a_tree_is_listed_shown_and_erased() {
+    let dir = temp();
+    let dir = dir.path();
+    tree(dir);
+    golden(dir, "tree-list.txt", 0, &["list", "-s", "tree"]);
+    golden(
+        dir,
+        "tree-panic.txt",
+        0,
+        &["show", "-s", "tree", "--reason", "panic"],
+    );
+    golden(
+        dir,
+        "tree-tty.txt",
+        0,
+        &["show", "-s", "tree", "--tty", "ttyS0"],
+    );
+    golden(
+        dir,
+        "tree-no-tty.txt",
+        1,
+        &["show", "-s", "tree", "--tty", "ttyS9"],
+    );
+    golden(dir, "tree-timeline.txt", 0, &["timeline", "-s", "tree"]);
+    golden(
+        dir,
+        "tree-timeline.json",
+        0,
+        &["timeline", "-s", "tree", "--json"],
+    );
+    golden(
+        dir,
+        "tree-timeline-color.txt",
+        0,
+        &["timeline", "-s", "tree", "--color", "always", "-n", "3"],
+    );
+    // The raw region says the same.
+    let raw = run(dir, &["timeline", "-s", "tree.img"]).out;
+    assert_eq!(run(dir, &["timeline", "-s", "tree"]).out, raw);
+    golden(
+        dir,
+        "tree-erase-unknown.txt",
+        2,
+        &["erase", "-s", "tree", "dmesg-ramoops"],
+    );
+    golden(dir, "tree-erase-none.txt", 2, &["erase", "-s", "tree"]);
+    golden(
+        dir,
+        "tree-erase-dry.txt",
+        0,
+        &["erase", "-s", "tree", "--all", "-k", "dmesg", "-n"],
+    );
+    golden(
+        dir,
+        "tree-erase.txt",
+        0,
+        &["erase", "-s", "tree", "dmesg-ramoops-0"],
+    );
+    assert!(!dir.join("tree/ramoops/dmesg-ramoops-0").exists());
+    assert_eq!(files(&dir.join("tree")).len(), 5);
+    golden(
+        dir,
+        "tree-erase-all.txt",
+        0,
+        &["erase", "-s", "tree", "--all"],
+    );
+    assert!(files(&dir.join("tree")).is_empty());
+    golden(dir, "tree-empty.txt", 1, &["list", "-s", "tree"]);
+    golden(
+        dir,
+        "raw-erase.txt",
+        2,
+        &["erase", "-s", "tree.img", "--all"],
+    );
+}
+
+#[test]
+fn flat_trees_and_both() {
+    let dir = temp();
+    let dir = dir.path();
+    let root = tree(dir);
+    // One file with two names is one record.
+    for name in files(&root).keys() {
+        let flat = name.strip_prefix("ramoops/").unwrap();
+        fs::hard_link(root.join(name), root.join(flat)).unwrap();
+    }
+    assert_eq!(
+        String::from_utf8_lossy(&run(dir, &["list", "-s", "tree"]).out)
+            .lines()
+            .count(),
+        6
+    );
+    fs::remove_dir_all(root.join("ramoops")).unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&run(dir, &["list", "-s", "tree"]).out)
+            .lines()
+            .count(),
+        6
+    );
+    // As root is mounted in another place.
+    let proc = dir.join("root/proc/self");
+    fs::create_dir_all(&proc).unwrap();
+    fs::write(
+        proc.join("mounts"),
+        "pstore /mnt/my\\040tree pstore rw 0 0\n",
+    )
+    .unwrap();
+    fs::create_dir_all(dir.join("root/mnt")).unwrap();
+    fs::rename(root, dir.join("root/mnt/my tree")).unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&run(dir, &["list", "--root", "root"]).out)
+            .lines()
+            .count(),
+        6
+    );
+}
+
+#[test]
+fn new_records_are_followed() {
+    let dir = temp();
+    let dir = dir.path();
+    let root = tree(dir);
+    let mut child = command(
+        dir,
+        &["follow", "-s", "tree", "--interval", "0.05", "--count", "1"],
+    )
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
+    // What is there is not new; how long the first look takes, nobody knows.
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    assert!(child.try_wait().unwrap().is_none());
+    fs::write(
+        root.join("ramoops/dmesg-ramoops-5"),
+        "Oops#9 Part1\n<4>[   30.000000] new\n",
+    )
+    .unwrap();
+    let mut said = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(
+        said.contains("==> dmesg-ramoops-5 ") && said.contains("] new\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn each_record_is_imported_once() {
+    let dir = temp();
+    let dir = dir.path();
+    tree(dir);
+    let import = |more: &[&str]| {
+        run(
+            dir,
+            &[
+                &[
+                    "import",
+                    "-s",
+                    "tree",
+                    "--to",
+                    "json",
+                    "--state",
+                    "state/s.json",
+                ],
+                more,
+            ]
+            .concat(),
+        )
+    };
+    // Interrupted after each record, after it was sent.
+    for _ in 0..6 {
+        assert_eq!(import(&["-o", "log", "--interrupt", "1"]).code, Some(2));
+    }
+    // And once in the middle of a line.
+    let mut bytes = fs::read(dir.join("log")).unwrap();
+    bytes.extend(b"{\"record_id\":\"cut");
+    fs::write(dir.join("log"), bytes).unwrap();
+    assert_eq!(
+        import(&["-o", "log"]).out,
+        b"0 records imported, 6 were already\n"
+    );
+    let text = fs::read_to_string(dir.join("log")).unwrap();
+    let mut ids: Vec<String> = text
+        .lines()
+        .map(|line| {
+            let value: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(value["text"].is_string());
+            value["record_id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    ids.sort();
+    ids.dedup();
+    assert_eq!((ids.len(), text.lines().count()), (6, 6));
+    // One that was not sent when it was interrupted is sent.
+    let state = fs::read_to_string(dir.join("state/s.json")).unwrap();
+    let without = state.replace(
+        "\"pending\":null",
+        "\"pending\":\"00000000000000000000000000000000\"",
+    );
+    assert_ne!(state, without);
+    fs::write(dir.join("state/s.json"), without).unwrap();
+    assert_eq!(
+        import(&["-o", "log", "--erase"]).out,
+        b"0 records imported, 6 were already\n"
+    );
+    assert!(files(&dir.join("tree")).is_empty());
+    // A state file that is none.
+    fs::write(dir.join("state/s.json"), "nonsense").unwrap();
+    let said = import(&["-o", "log"]);
+    assert_eq!(said.code, Some(2));
+    assert!(
+        said.err.contains("not a state file; move it away"),
+        "{}",
+        said.err
+    );
+}
+
+/// The fields of an entry in the journal's native form.
+fn entry(mut bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let mut out = BTreeMap::new();
+    while !bytes.is_empty() {
+        let end = bytes.iter().position(|b| *b == b'\n').unwrap();
+        let line = &bytes[..end];
+        match line.iter().position(|b| *b == b'=') {
+            Some(at) => {
+                out.insert(
+                    String::from_utf8(line[..at].to_vec()).unwrap(),
+                    line[at + 1..].to_vec(),
+                );
+                bytes = &bytes[end + 1..];
+            }
+            None => {
+                let len = u64::from_le_bytes(bytes[end + 1..end + 9].try_into().unwrap()) as usize;
+                out.insert(
+                    String::from_utf8(line.to_vec()).unwrap(),
+                    bytes[end + 9..end + 9 + len].to_vec(),
+                );
+                assert_eq!(bytes[end + 9 + len], b'\n');
+                bytes = &bytes[end + 10 + len..];
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn records_go_to_the_journal() {
+    let dir = temp();
+    let dir = dir.path();
+    let root = tree(dir);
+    // More than a datagram holds.
+    let large = "x".repeat(99).into_bytes();
+    let large: Vec<u8> = large
+        .iter()
+        .chain(b"\n")
+        .copied()
+        .cycle()
+        .take(3 << 20)
+        .collect();
+    fs::write(root.join("ramoops/pmsg-big-0"), &large).unwrap();
+    let socket = UnixDatagram::bind(dir.join("socket")).unwrap();
+    socket
+        .set_read_timeout(Some(std::time::Duration::from_secs(60)))
+        .unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut entries = Vec::new();
+        while entries.len() < 7 {
+            let mut room = vec![0; 1 << 20];
+            let mut rights = nix::cmsg_space!([std::os::fd::RawFd; 1]);
+            let (len, fds) = {
+                let mut parts = [IoSliceMut::new(&mut room)];
+                let message = nix::sys::socket::recvmsg::<()>(
+                    socket.as_raw_fd(),
+                    &mut parts,
+                    Some(&mut rights),
+                    nix::sys::socket::MsgFlags::empty(),
+                )
+                .unwrap();
+                let mut fds = Vec::new();
+                for one in message.cmsgs().unwrap() {
+                    if let nix::sys::socket::ControlMessageOwned::ScmRights(given) = one {
+                        fds.extend(given);
+                    }
+                }
+                (message.bytes, fds)
+            };
+            let bytes = match fds.first() {
+                None => room[..len].to_vec(),
+                Some(fd) => {
+                    // Opened anew, it is read from its beginning.
+                    fs::read(format!("/proc/self/fd/{fd}")).unwrap()
+                }
+            };
+            entries.push(entry(&bytes));
+        }
+        entries
+    });
+    let args = [
+        "import",
+        "-s",
+        "tree",
+        "--socket",
+        "socket",
+        "--state",
+        "s.json",
+        "--journalctl",
+        "/bin/false",
+    ];
+    let said = run(dir, &args);
+    assert_eq!(
+        said.out, b"7 records imported, 0 were already\n",
+        "{}",
+        said.err
+    );
+    let entries = reader.join().unwrap();
+    let by = |name: &str| {
+        entries
+            .iter()
+            .find(|e| e["MPSTORE_NAME"] == name.as_bytes())
+            .unwrap()
+    };
+    let big = by("pmsg-big-0");
+    assert!(big["MESSAGE"].ends_with(&large));
+    let panic = by("dmesg-ramoops-1");
+    for (field, value) in [
+        ("PRIORITY", "2"),
+        ("SYSLOG_IDENTIFIER", "mpstore"),
+        ("MPSTORE_BACKEND", "ramoops"),
+        ("MPSTORE_KIND", "dmesg"),
+        ("MPSTORE_REASON", "Panic"),
+        ("MPSTORE_COUNT", "2"),
+        ("MPSTORE_PART", "1"),
+        ("MPSTORE_TIME", "2026-11-21T03:00:20.500000Z"),
+    ] {
+        assert_eq!(String::from_utf8_lossy(&panic[field]), value, "{field}");
+    }
+    assert!(panic["MESSAGE"].starts_with(b"mpstore: dmesg-ramoops-1 (Panic #2 part 1, "));
+    let said = run(dir, &args);
+    assert_eq!(said.out, b"0 records imported, 7 were already\n");
+    let said = run(
+        dir,
+        &[
+            "import", "-s", "tree", "--socket", "none", "--state", "s.json",
+        ],
+    );
+    assert!(
+        said.err
+            .contains("there is no journal here. With --to json"),
+        "{}",
+        said.err
+    );
+}
+
+/// A machine's files.
+fn machine(dir: &Path, files: &[(&str, &str)]) {
+    for (path, text) in files {
+        let path = dir.join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+}
+
+const IOMEM: &str = "00000000-00000fff : Reserved\n00001000-0009fbff : System RAM\n\
+    00100000-7ffdffff : System RAM\n  01000000-01dfffff : Kernel code\n  01e00000-0219ffff : Kernel rodata\n\
+    \u{20} 02a00000-02ffffff : Kernel bss\n  6f000000-76ffffff : Crash kernel\n\
+    7ffe0000-7fffffff : Reserved\n100000000-17fffffff : System RAM\n";
+
+#[test]
+fn a_plan_for_a_machine() {
+    let dir = temp();
+    let dir = dir.path();
+    machine(
+        dir,
+        &[
+            ("root/proc/iomem", IOMEM),
+            ("root/proc/cmdline", "root=/dev/vda1 crashkernel=128M\n"),
+            ("root/proc/sys/kernel/osrelease", "7.3.4-custom\n"),
+            ("root/sys/class/dmi/id/product_name", "Standard PC\n"),
+            ("root/sys/devices/system/cpu/possible", "0-3\n"),
+            ("root/sys/kernel/kexec_crash_loaded", "1\n"),
+            ("root/sys/firmware/efi/runtime", "0x0\n"),
+            ("root/sys/block/vda/size", "2097152\n"),
+            ("root/sys/block/vda/vda1/partition", "1\n"),
+            ("root/sys/block/loop0/size", "0\n"),
+        ],
+    );
+    golden(dir, "plan.txt", 0, &["plan", "--root", "root"]);
+    golden(dir, "plan.json", 0, &["plan", "--root", "root", "--json"]);
+    golden(
+        dir,
+        "plan-named.txt",
+        0,
+        &[
+            "plan",
+            "--root",
+            "root",
+            "--named",
+            "--size",
+            "2M",
+            "--crash-size",
+            "0",
+        ],
+    );
+    golden(
+        dir,
+        "plan-clash.txt",
+        2,
+        &["plan", "--root", "root", "--address", "0x6f000000"],
+    );
+    golden(
+        dir,
+        "plan-no-memory.txt",
+        2,
+        &["plan", "--root", "root", "--address", "0x90000000"],
+    );
+    machine(
+        dir,
+        &[("bare/proc/cmdline", "nokaslr memmap=4M$0x18000000\n")],
+    );
+    golden(dir, "plan-memmap.txt", 0, &["plan", "--root", "bare"]);
+    machine(dir, &[("user/proc/cmdline", "quiet\n")]);
+    golden(dir, "plan-no-root.txt", 2, &["plan", "--root", "user"]);
+}
+
+const STATUS: &str =
+    "backend kind on records bytes busy full failed corrected lost_blocks last_error\n\
+    ramoops dmesg Y 1 100 0 0 0 0 0 0\nramoops console Y 50 4000 0 0 0 0 0 0\n";
+
+#[test]
+fn monitoring() {
+    let dir = temp();
+    let dir = dir.path();
+    machine(
+        dir,
+        &[
+            ("root/sys/module/mpstore/parameters/mem_size", "1048576\n"),
+            ("root/sys/kernel/debug/mpstore/status", STATUS),
+            (
+                "root/proc/self/mounts",
+                "pstore /sys/fs/pstore pstore rw 0 0\n",
+            ),
+            ("root/sys/fs/pstore/ramoops/console-ramoops-0", "text\n"),
+            ("root/proc/sys/kernel/panic", "10\n"),
+            ("root/sys/kernel/kexec_crash_size", "134217728\n"),
+            ("root/sys/kernel/kexec_crash_loaded", "1\n"),
+            (
+                "root/sys/kernel/debug/mpstore/crash_cmdline",
+                "mpstore.mem_address=0x18000000 mpstore.crash_size=1048576\n",
+            ),
+        ],
+    );
+    golden(
+        dir,
+        "check-ok.txt",
+        0,
+        &["check", "--root", "root", "--kdump", "--records"],
+    );
+    machine(
+        dir,
+        &[(
+            "root/sys/fs/pstore/ramoops/dmesg-ramoops-0",
+            "Oops#1 Part1\n",
+        )],
+    );
+    golden(
+        dir,
+        "check-records.txt",
+        1,
+        &["check", "--root", "root", "--records"],
+    );
+    golden(
+        dir,
+        "check-two.txt",
+        2,
+        &["check", "--root", "root", "--backends", "2"],
+    );
+    machine(
+        dir,
+        &[
+            (
+                "root/sys/kernel/debug/mpstore/status",
+                &STATUS.replace("100 0 0 0", "100 0 4 1"),
+            ),
+            ("root/sys/kernel/kexec_crash_loaded", "0\n"),
+            ("root/proc/sys/kernel/panic", "0\n"),
+        ],
+    );
+    golden(dir, "check-lost.txt", 1, &["check", "--root", "root"]);
+    golden(
+        dir,
+        "check-kdump.json",
+        2,
+        &["check", "--root", "root", "--kdump", "--json"],
+    );
+    machine(dir, &[("none/proc/sys/kernel/panic", "10\n")]);
+    golden(dir, "check-none.txt", 2, &["check", "--root", "none"]);
+}
+
+#[test]
+fn a_survey_over_reboots() {
+    let dir = temp();
+    let dir = dir.path();
+    let boot = |id: &str, loader: &str| {
+        machine(
+            dir,
+            &[
+                ("root/proc/sys/kernel/random/boot_id", id),
+                ("root/proc/sys/kernel/bootloader_type", loader),
+                ("root/proc/sys/kernel/osrelease", "7.3.4\n"),
+            ],
+        );
+    };
+    boot("one\n", "114\n");
+    machine(
+        dir,
+        &[
+            ("root/proc/sys/kernel/random/uuid", "11112222-3333\n"),
+            ("root/dev/pmsg0", ""),
+            (
+                "root/proc/self/mounts",
+                "pstore /sys/fs/pstore pstore rw 0 0\n",
+            ),
+            ("root/sys/fs/pstore/ramoops/console-ramoops-0", "text\n"),
+            (
+                "root/sys/kernel/debug/mpstore/status",
+                "backend kind on\nramoops pmsg Y\nbank pmsg Y\nbank tty Y\n",
+            ),
+            ("memory", &"x".repeat(0x10000)),
+        ],
+    );
+    let state = ["--root", "root", "--state", "s.json"];
+    let survey = |args: &[&str]| run(dir, &[&["survey"], args, &state[..]].concat());
+    golden(
+        dir,
+        "survey-none.txt",
+        2,
+        &["survey", "end", "--root", "root", "--state", "s.json"],
+    );
+    let said = survey(&[
+        "begin",
+        "--how",
+        "warm",
+        "-s",
+        "memory",
+        "--address",
+        "0x4000",
+        "--size",
+        "0x4000",
+    ]);
+    assert!(said.err.contains("destroys what is there"), "{}", said.err);
+    let said = survey(&[
+        "begin",
+        "--how",
+        "warm",
+        "-s",
+        "memory",
+        "--address",
+        "0x4000",
+        "--size",
+        "0x4000",
+        "--overwrite",
+    ]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    let said = survey(&["end"]);
+    assert!(said.err.contains("was not rebooted"), "{}", said.err);
+    // One backend kept it, the other did not, and a page of the memory is gone.
+    let written = fs::read_to_string(dir.join("root/dev/pmsg0")).unwrap();
+    machine(
+        dir,
+        &[(
+            "root/sys/fs/pstore/ramoops/pmsg-ramoops-0",
+            &format!("before\n{written}"),
+        )],
+    );
+    let mut memory = fs::read(dir.join("memory")).unwrap();
+    assert!(memory[0x4000..].starts_with(b"mpstore-survey 11112222-3333-"));
+    assert_eq!(memory[0x3fff], b'x');
+    assert_eq!(memory[0x8000], b'x');
+    memory[0x5010] ^= 1;
+    fs::write(dir.join("memory"), memory).unwrap();
+    boot("two\n", "208\n");
+    golden(
+        dir,
+        "survey-end.txt",
+        0,
+        &["survey", "end", "--root", "root", "--state", "s.json"],
+    );
+    golden(
+        dir,
+        "survey-show.txt",
+        0,
+        &["survey", "show", "--root", "root", "--state", "s.json"],
+    );
+}
+
+#[test]
+fn what_is_left_of_a_damaged_region() {
+    let dir = temp();
+    let dir = dir.path();
+    let mut bytes = GOLDEN.to_vec();
+    for zone in bytes.chunks_mut(0x1000) {
+        zone[..12].fill(0);
+    }
+    bytes[0x1000 + 900..0x1000 + 1200].fill(0xff);
+    fs::write(dir.join("damaged.img"), bytes).unwrap();
+    golden(dir, "salvage.txt", 0, &["salvage", "-s", "damaged.img"]);
+    golden(
+        dir,
+        "salvage.json",
+        0,
+        &[
+            "salvage",
+            "-s",
+            "damaged.img",
+            "--no-text",
+            "--size",
+            "0x1000",
+            "--json",
+        ],
+    );
+    fs::write(dir.join("zeros.img"), vec![0; 8192]).unwrap();
+    golden(
+        dir,
+        "salvage-nothing.txt",
+        1,
+        &["salvage", "-s", "zeros.img"],
+    );
+    golden(dir, "list-nothing.txt", 1, &["list", "-s", "zeros.img"]);
+}
+
+#[test]
+fn errors_say_what_to_do() {
+    let dir = temp();
+    let dir = dir.path();
+    fs::write(dir.join("region.img"), GOLDEN).unwrap();
+    fs::write(dir.join("empty"), "").unwrap();
+    fs::write(dir.join("elf"), b"\x7fELF\x02\x01\x01").unwrap();
+    fs::write(dir.join("kdump"), b"KDUMP   ").unwrap();
+    fs::write(
+        dir.join("flat"),
+        b"makedumpfile\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01",
+    )
+    .unwrap();
+    fs::create_dir(dir.join("root")).unwrap();
+    for (name, args) in [
+        ("error-no-file.txt", &["list", "-s", "none"][..]),
+        ("error-empty.txt", &["list", "-s", "empty"]),
+        ("error-elf.txt", &["list", "-s", "elf"]),
+        ("error-kdump.txt", &["list", "-s", "kdump"]),
+        ("error-flat.txt", &["list", "-s", "flat"]),
+        ("error-no-mount.txt", &["list", "--root", "root"]),
+        (
+            "error-name.txt",
+            &["show", "-s", "region.img", "dmesg-efi-0"],
+        ),
+        (
+            "error-sizes.txt",
+            &[
+                "list",
+                "-s",
+                "region.img",
+                "--record-size",
+                "4K",
+                "--console-size",
+                "64K",
+            ],
+        ),
+        (
+            "error-address.txt",
+            &["list", "-s", "region.img", "--address", "0x3008"],
+        ),
+        (
+            "error-number.txt",
+            &["list", "-s", "region.img", "--address", "12Q"],
+        ),
+        ("error-follow.txt", &["follow", "-s", "region.img"]),
+        (
+            "error-format.txt",
+            &[
+                "list",
+                "-s",
+                "region.img",
+                "--format",
+                "kho",
+                "--address",
+                "0",
+            ],
+        ),
+    ] {
+        golden(dir, name, 2, args);
+    }
+    extract(dir, &["-s", "region.img"], "out");
+    golden(
+        dir,
+        "error-exists.txt",
+        2,
+        &["extract", "-s", "region.img", "-o", "out"],
+    );
+}
+
+#[test]
+fn pages_and_completions() {
+    let dir = temp();
+    let dir = dir.path();
+    fs::create_dir(dir.join("man")).unwrap();
+    assert_eq!(run(dir, &["man", "man"]).code, Some(0));
+    let pages = files(&dir.join("man"));
+    for page in [
+        "mpstore.1",
+        "mpstore-list.1",
+        "mpstore-import.1",
+        "mpstore-survey-begin.1",
+    ] {
+        assert!(pages.contains_key(page), "{page}: {:?}", pages.keys());
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let said = run(dir, &["completions", shell]);
+        assert!(said.code == Some(0) && said.out.len() > 1000);
+    }
+}
+
+#[test]
+fn damaged_dumps_are_no_crash() {
+    let dir = temp();
+    let dir = dir.path();
+    let (region, _) = region(16);
+    let mut memory = vec![0; 0x3_0000];
+    memory[0x1_0000..].copy_from_slice(&region);
+    let small = |how| {
+        let mut dump = kdump(&memory, how, &note("LINUX", 0x700, &[0; 300]));
+        dump.truncate(dump.len());
+        dump
+    };
+    let forms = [
+        elf32(&memory),
+        flattened(&elf32(&memory)),
+        small(1),
+        small(2),
+        small(4),
+        small(0x20),
+    ];
+    let mut state = 0x1234_5678_9abc_def1u64;
+    let mut next = |bound: usize| {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as usize % bound
+    };
+    for round in 0..180 {
+        let mut bytes = forms[round % forms.len()].clone();
+        for _ in 0..1 + next(5) {
+            let at = [
+                next(200),
+                400 + next(60),
+                next(bytes.len() - 8),
+                4096 + next(110),
+            ][next(4)];
+            match next(3) {
+                0 => bytes[at] ^= 1 << next(8),
+                1 => bytes[at..at + 4].fill(0xff),
+                _ => bytes[at..at + 8].copy_from_slice(&(1u64 << next(64)).to_le_bytes()),
+            }
+        }
+        if next(5) == 0 {
+            bytes.truncate(next(bytes.len()));
+        }
+        fs::write(dir.join("bad"), &bytes).unwrap();
+        let command = [&["list", "--zones"][..], &["show"], &["salvage"]][round % 3];
+        let said = run(dir, &[command, &["-s", "bad", "-q"]].concat());
+        assert!(
+            matches!(said.code, Some(0..=2)),
+            "round {round}: {:?} {}",
+            said.code,
+            said.err
+        );
+        assert!(
+            !said.err.contains("panicked"),
+            "round {round}: {}",
+            said.err
+        );
+    }
+}
