@@ -80,7 +80,7 @@ fn damage(bytes: &mut [u8], random: &mut Random) {
 
 #[test]
 fn damaged_regions() {
-    let (rounds, mut random) = rounds(3000);
+    let (rounds, mut random) = rounds(1500);
     let symbols = Symbols::default();
     for _ in 0..rounds {
         let mut bytes = GOLDEN.to_vec();
@@ -123,7 +123,7 @@ fn damaged_regions() {
 
 #[test]
 fn the_usual_division_of_damaged_regions() {
-    let (rounds, mut random) = rounds(6000);
+    let (rounds, mut random) = rounds(1500);
     let symbols = Symbols::default();
     let sizes = RamSizes {
         mem_size: GOLDEN.len(),

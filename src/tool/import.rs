@@ -181,7 +181,7 @@ impl State {
             file.write_all(&serde_json::to_vec(self)?)?;
             file.sync_all()?;
             fs::rename(&new, path)?;
-            if let Some(folder) = path.parent() {
+            if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
                 File::open(folder)?.sync_all()?;
             }
             Ok(())
@@ -495,7 +495,11 @@ pub(crate) fn import(context: &Context<'_>, args: &ImportArgs, out: &mut Out) ->
         (To::Json, Some(path)) => Box::new(Lines::new(path)?),
         (To::Json, None) => Box::new(Stdout),
     };
-    let folder = args.state.parent().unwrap_or(Path::new("."));
+    let folder = args
+        .state
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     fs::create_dir_all(folder).with_context(|| {
         format!(
             "{}: can't make it; --state names another place for what was imported",

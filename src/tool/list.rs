@@ -249,16 +249,21 @@ pub(crate) fn list(context: &Context<'_>, args: &ListArgs, out: &mut Out) -> Res
                 parity.corrected, parity.lost
             ));
         }
+        if let Some(remark) = &record.remark {
+            what = format!("{} ({remark})", what.trim());
+        }
         let (dim, name) = (FAINT, NAME);
-        out.line(
-            format!(
-                "{name}{:width$}{name:#}  {:>8}  {dim}{time:27}{dim:#}  {}",
-                record.name(),
-                record.text.len(),
-                what.trim(),
-            )
-            .trim_end(),
-        )?;
+        let mut line = format!(
+            "{name}{:width$}{name:#}  {:>8}  {dim}{time}{dim:#}",
+            record.name(),
+            record.text.len(),
+        );
+        if !what.trim().is_empty() {
+            // Where no time is, what follows is still in its column.
+            let pad = 27usize.saturating_sub(time.len());
+            line.push_str(&format!("{:pad$}  {}", "", what.trim()));
+        }
+        out.line(line)?;
     }
     if records.is_empty() {
         nothing(context, &loaded);
@@ -285,10 +290,11 @@ fn region_lines(region: &Region, zones: bool, out: &mut Out) -> Result<()> {
     }
     if zones {
         for zone in &region.zones {
-            out.line(format!(
+            let line = format!(
                 "    {:8} {:3}  {:#9x} {:#9x}  {}",
                 zone.kind, zone.index, zone.offset, zone.len, zone.holds
-            ))?;
+            );
+            out.line(line.trim_end())?;
         }
     }
     Ok(())

@@ -120,7 +120,7 @@ impl Record {
         if self.kind != Kind::Dmesg || self.encoded {
             return None;
         }
-        HeadLine::parse(&self.text).map(|(head, _)| head)
+        HeadLine::parse(after_total(&self.text)).map(|(head, _)| head)
     }
 
     /// The run of the recorder that it belongs to, where the medium keeps several apart.
@@ -219,6 +219,18 @@ pub(crate) fn rfc3339(stamp: Stamp) -> String {
         }
         _ => format!("@{}.{:06}", stamp.sec, stamp.usec),
     }
+}
+
+/// What follows the line `Oops: Total 1 times`, which the in-tree pstore_zone inserts in front of
+/// records.
+pub(crate) fn after_total(text: &[u8]) -> &[u8] {
+    let end = memchr::memchr(b'\n', text.get(..text.len().min(64)).unwrap_or(&[]));
+    let inserted = end
+        .and_then(|end| text.split_at_checked(end + 1))
+        .filter(|(line, _)| {
+            line.ends_with(b" times\n") && memchr::memmem::find(line, b": Total ").is_some()
+        });
+    inserted.map_or(text, |(_, rest)| rest)
 }
 
 /// Takes the name of a record's file apart: kind, backend, id, and whether it is compressed.

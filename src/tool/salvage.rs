@@ -376,7 +376,7 @@ mod tests {
     #[test]
     fn the_front_of_a_damaged_stream() {
         let mut bytes = GOLDEN.get(..0x1000).unwrap().to_vec();
-        bytes[1200..1600].fill(0);
+        bytes.truncate(1200);
         let found = pieces(&bytes, 24, false);
         assert!(!found[0].whole);
         assert!(found[0].text.starts_with(b"Oops#1 Part1\n"));

@@ -175,7 +175,7 @@ impl State {
     /// On disk before it returns: the machine may go down at once.
     fn write(&self, path: &Path) -> Result<()> {
         let write = || -> io::Result<()> {
-            if let Some(folder) = path.parent() {
+            if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
                 fs::create_dir_all(folder)?;
             }
             let new = path.with_extension("new");
@@ -188,7 +188,7 @@ impl State {
             file.write_all(&serde_json::to_vec_pretty(self)?)?;
             file.sync_all()?;
             fs::rename(&new, path)?;
-            if let Some(folder) = path.parent() {
+            if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
                 File::open(folder)?.sync_all()?;
             }
             Ok(())

@@ -22,6 +22,7 @@ use crate::{
         NAME, //
     },
     record::{
+        after_total,
         rfc3339,
         Kind,
         Record, //
@@ -145,7 +146,10 @@ fn lines_of(record: &Record) -> Vec<Line> {
             place: 0,
         });
     };
-    let content = record.content();
+    let content = match record.kind {
+        Kind::Dmesg => after_total(record.content()),
+        _ => record.content(),
+    };
     if record.encoded {
         add(None, b"(a record that can't be decompressed)", None, None);
         return out;

@@ -104,10 +104,8 @@ fn codecs() -> &'static [Codec] {
 /// zero.
 fn ecc_of(zone: &[u8]) -> Option<usize> {
     let header = zone.first_chunk::<HEADER_BYTES>()?;
-    // The usual one first: one or two bytes may be right by chance.
-    let order = std::iter::once(16)
-        .chain((3..=ECC_SIZE_MAX).rev())
-        .chain([2, 1]);
+    // The usual one first. One is never in use: as a parameter it means 16.
+    let order = std::iter::once(16).chain((2..=ECC_SIZE_MAX).rev());
     for size in order {
         let from = zone.len().checked_sub(size)?;
         if from <= HEADER_BYTES || EccGeometry::new(zone.len(), size).is_err() {
@@ -219,6 +217,36 @@ pub(crate) fn best(
     Some((skip, best, used))
 }
 
+/// How long the zone at `place` is, a power of two: up to the zone of a trace behind it, or the
+/// `next` plain one. Of the last zone only the content tells, if the region's end does not.
+fn len_of(bytes: &[u8], place: usize, next: Option<usize>, end: usize, ecc_size: usize) -> usize {
+    let limit = next.unwrap_or(end);
+    let powers = || {
+        (6..26)
+            .map(|log| 1usize << log)
+            .filter(move |len| place + len <= limit)
+    };
+    if ecc_size > 0 {
+        let zone = |len: usize| bytes.get(place..place + len);
+        if let Some(len) = powers().find(|len| zone(*len).and_then(ecc_of) == Some(ecc_size)) {
+            return len;
+        }
+    }
+    if let Some(len) = powers().find(|len| trace_row(bytes, place + len, limit).2 > 0) {
+        return len;
+    }
+    let room = limit.saturating_sub(place);
+    // Rounding leaves some bytes over behind the last zone.
+    if next.is_some() || room - power(room) < 256 {
+        return power(room);
+    }
+    let held = header_at(bytes, place).map_or(0, |h| usize::try_from(h.size).unwrap_or(0));
+    (held + HEADER_BYTES)
+        .next_power_of_two()
+        .max(4096)
+        .min(power(room))
+}
+
 /// Guesses how the region that begins with the first of `hits` is divided, `hits` being those in
 /// `bytes`. `end` is where it ends, if that is known. Also says how many of the hits it has used.
 pub(crate) fn guess(bytes: &[u8], hits: &[Hit], end: Option<usize>) -> Option<(Guess, usize)> {
@@ -259,13 +287,19 @@ pub(crate) fn guess(bytes: &[u8], hits: &[Hit], end: Option<usize>) -> Option<(G
     // Only what lies on the way from one zone to the next counts; data may hold the signature.
     let mut chain: Vec<(usize, usize)> = Vec::new();
     let mut at = 0;
+    let next_place = |at: usize| places.iter().find(|place| **place >= at).copied();
     while places.binary_search(&at).is_ok() && chain.len() < ZONES_MAX && at + stride <= end {
         let zone = bytes.get(at..at + stride)?;
-        // The tail has other lengths.
-        if at > 0
-            && (!accepted(zone, SIGNATURE, ecc_size)
-                || (ecc_size > 2 && ecc_of(zone) != Some(ecc_size)))
-        {
+        // The tail has other lengths: something must begin where this zone ends, but for the few
+        // bytes that rounding leaves over.
+        let behind = at + stride;
+        let slack = 2 * (chain.len() + 2);
+        let next = next_place(at + 1);
+        let between = next.is_some_and(|place| place < behind);
+        let ends = next_place(behind).is_some_and(|place| place - behind < slack)
+            || !between && (behind + slack >= end || trace_row(bytes, behind, end).2 > 0);
+        let parity = ecc_size > 0 && ecc_of(zone) != Some(ecc_size);
+        if at > 0 && (!ends || !accepted(zone, SIGNATURE, ecc_size) || parity) {
             break;
         }
         chain.push((at, stride));
@@ -288,16 +322,7 @@ pub(crate) fn guess(bytes: &[u8], hits: &[Hit], end: Option<usize>) -> Option<(G
             last = Some(place);
             break;
         }
-        let next = places
-            .iter()
-            .find(|next| **next > place)
-            .copied()
-            .unwrap_or(end);
-        let by_parity = (6..26)
-            .map(|log| 1usize << log)
-            .filter(|len| place + len <= end && ecc_size > 0)
-            .find(|len| bytes.get(place..place + len).and_then(ecc_of) == Some(ecc_size));
-        let len = by_parity.unwrap_or(power(next - place));
+        let len = len_of(bytes, place, next_place(place + 1), end, ecc_size);
         tail.push((place, len));
         at = place + len;
         if tail.len() == 3 {
@@ -317,24 +342,7 @@ pub(crate) fn guess(bytes: &[u8], hits: &[Hit], end: Option<usize>) -> Option<(G
     // nothing tells that end.
     let mut tty = None;
     if let Some(place) = last {
-        let by_parity = (6..26)
-            .map(|log| 1usize << log)
-            .filter(|len| place + len <= end && ecc_size > 0)
-            .find(|len| bytes.get(place..place + len).and_then(ecc_of) == Some(ecc_size));
-        let next = places
-            .iter()
-            .find(|next| **next > place)
-            .copied()
-            .unwrap_or(end);
-        let len = by_parity.unwrap_or_else(|| {
-            let header = header_at(bytes, place);
-            let full = header.map_or(0, |h| usize::try_from(h.size).unwrap_or(0)) + HEADER_BYTES;
-            if full.is_power_of_two() {
-                full
-            } else {
-                power(next - place)
-            }
-        });
+        let len = len_of(bytes, place, next_place(place + 1), end, ecc_size);
         let near = place - at < stride.max(power(place)).max(1 << 20);
         if near && accepted(bytes.get(place..place + len)?, SIGNATURE, ecc_size) {
             tty = Some((place, len));

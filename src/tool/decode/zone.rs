@@ -16,10 +16,7 @@ use mpstore_format::{
         Run, //
     },
     layout::Zone,
-    text::{
-        HeadLine,
-        Reason, //
-    },
+    text::HeadLine,
     zone::{
         Header,
         Slot,
@@ -231,8 +228,8 @@ fn ring(zone: &[u8], kind: ZoneType) -> Option<Vec<u8>> {
     Some(ring.linear().map(|span| span.of(data)).concat())
 }
 
-/// The dump in a zone. The text of one that is not compressed begins with the line that the in-tree
-/// code inserts when it is read.
+/// The dump in a zone. The line `Oops: Total 1 times`, which the in-tree code puts in front of text
+/// that is not compressed, is not on the medium.
 fn dump(zone: &[u8], id: u64, backend: &str, origin: &str) -> Option<Record> {
     let head = zone.first_chunk::<DUMP_OVERHEAD>()?;
     let Slot::Dump(found) = Slot::parse(head, zone.len()) else {
@@ -249,9 +246,7 @@ fn dump(zone: &[u8], id: u64, backend: &str, origin: &str) -> Option<Record> {
             }
         }
     } else {
-        let reason = Reason::from_kmsg(found.info.reason).as_str();
-        let line = format!("{reason}: Total {} times\n", found.info.counter);
-        [line.as_bytes(), stored].concat()
+        stored.to_vec()
     };
     let mut record = record(Kind::Dmesg, id, text, backend, origin);
     record.time = Some(found.info.stamp);

@@ -456,9 +456,7 @@ fn every_form_of_memory_gives_the_same_records() {
                 &["-s", &file, "--cmdline", &cmdline],
                 &format!("{file}.line"),
             );
-            if form != "memory" {
-                assert!(found == expected, "{file} cmdline");
-            }
+            assert!(found == expected, "{file} cmdline");
         }
         // A device dump note, in both sorts of dump, without the memory.
         let mut dump = vec![0; device_dump::HEADER_BYTES];
