@@ -18,7 +18,7 @@ $(error KERNEL is custom, debug or stock, not '$(KERNEL)')
 endif
 
 .DEFAULT_GOAL := modules
-.PHONY: help modules demo test test-all vm vmtest bench clean clippy clippy-module fmt fmt-check buildroot kernel guest tool
+.PHONY: help modules demo test test-all vm vmtest bench clean clippy clippy-module fmt fmt-check buildroot kernel guest tool install uninstall deb
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -68,6 +68,7 @@ test-all: ## `make test`, and what takes too long for it: hours
 
 vmtest: modules guest ## only the tests in virtual machines
 	@for k in `$(ENTER) qemu/vm needs --kernel $(KERNEL) $(T)`; do $(MAKE) -s modules KERNEL=$${k%-image}; done
+	@for k in `$(ENTER) qemu/vm guests --kernel $(KERNEL) $(T)`; do $(TOP)/qemu/debian $$k && packaging/build-deb; done >/dev/null
 	@$(ENTER) qemu/vm test --kernel $(KERNEL) $(T)
 
 bench: ## measure against the in-tree pstore, in instructions: Documentation/performance.md
@@ -76,6 +77,14 @@ bench: ## measure against the in-tree pstore, in instructions: Documentation/per
 
 vm: modules guest ## a shell in a virtual machine with mpstore loaded
 	@$(ENTER) qemu/vm shell --kernel $(KERNEL)
+
+install: ## the module for the running kernel, in DESTDIR/lib/modules; KVER= is another kernel
+	@KVER="$(KVER)" DESTDIR="$(DESTDIR)" KDIR="$(KDIR)" packaging/install
+uninstall: ## removes what `make install` put there
+	@KVER="$(KVER)" DESTDIR="$(DESTDIR)" packaging/install --undo
+
+deb: buildroot ## Debian packages, the module's for DKMS, in build/deb/: Documentation/debian.md
+	@packaging/build-deb
 
 # What the guest gets beside the module. With the target named, the flags are not
 # for macros that run while compiling: these can't be static.
