@@ -20,6 +20,8 @@
 #	# kernels: custom debug stock     where the test makes sense; first: default
 #	# disk: virtio|nvme|ahci|scsi SIZE [gpt=NAME@FIRST+COUNT] [device option...]
 #	# qemu: more arguments for QEMU
+#	# vm: debian=VARIANT               on a Debian system: lib-debian.sh, Documentation/debian.md
+#	# payload: files of the checkout for that system
 # kaslr leaves out nokaslr. firmware=ovmf is UEFI with a variable store of its own, erst=SIZE ACPI's
 # error record device. onethread emulates all CPUs in one host thread: with
 # one each, the kernel's changing of its own code now and then hits a stale int3.
