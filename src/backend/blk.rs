@@ -449,7 +449,7 @@ impl Blk {
                 )
             });
         };
-        let blocked = in_the_way(&*device, &mut buffer, &layout).inspect_err(unreadable)?;
+        let blocked = in_the_way(&device, &mut buffer, &layout).inspect_err(unreadable)?;
         if blocked > 0 {
             pr_warn!(
                 "{}: {} dumps of the in-tree pstore_blk at the end of the device are in the way of \
