@@ -52,7 +52,7 @@ pub(crate) struct Place {
 
 /// What a search has found.
 pub(crate) enum Candidate {
-    Region { address: u64, guess: Guess },
+    Region { address: u64, guess: Box<Guess> },
     Index { address: u64 },
 }
 
@@ -454,6 +454,7 @@ fn look(
             let lonely = guess.layout.zones().count() < 2 && guess.used == 0;
             if guess.score >= 40 && !lonely {
                 done = address + guess.len as u64;
+                let guess = Box::new(guess);
                 found.push(Candidate::Region { address, guess });
             }
         }

@@ -15,7 +15,10 @@ use sha2::{
     Digest as _,
     Sha256, //
 };
-use std::fmt;
+use std::fmt::{
+    self,
+    Write as _, //
+};
 
 /// What a record is of. The order is that of a listing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -146,11 +149,12 @@ impl Record {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        hash.finalize()
-            .iter()
-            .take(16)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let mut text = String::new();
+        for byte in hash.finalize().iter().take(16) {
+            // Writing to a string does not fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        text
     }
 
     /// What machines are told about it. The content is left out unless `with_text`.

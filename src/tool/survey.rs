@@ -361,7 +361,7 @@ fn end(context: &Context<'_>, args: &SurveyArgs, out: &mut Out) -> Result<ExitCo
     if let Some(seen) = observed(context, &records, canary.written) {
         if seen != how {
             context.remark(&format!(
-                "a {} was announced, but it was a {}: that is what is written down",
+                "announced was '{}', but it was '{}': that is what is written down",
                 how.name(),
                 seen.name()
             ));

@@ -333,6 +333,9 @@ fn sort(records: &[&Record]) -> Vec<Boot> {
     boots
 }
 
+/// What lines that are the same have in common: time, text, tty, and whether the time is their own.
+type Key = (Option<i64>, Vec<u8>, Option<String>, bool);
+
 /// Puts the lines of a boot in order, and makes one of those that are the same.
 fn merge(boot: &mut Boot, fold: bool) {
     for (place, line) in boot.lines.iter_mut().enumerate() {
@@ -344,7 +347,7 @@ fn merge(boot: &mut Boot, fold: bool) {
     if !fold {
         return;
     }
-    let mut seen: HashMap<(Option<i64>, Vec<u8>, Option<String>, bool), usize> = HashMap::new();
+    let mut seen: HashMap<Key, usize> = HashMap::new();
     let mut kept: Vec<Line> = Vec::with_capacity(boot.lines.len());
     for line in std::mem::take(&mut boot.lines) {
         // What one record says twice, it said twice: only other records' lines are the same ones.

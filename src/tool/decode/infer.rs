@@ -294,10 +294,13 @@ pub(crate) fn guess(bytes: &[u8], hits: &[Hit], end: Option<usize>) -> Option<(G
         // bytes that rounding leaves over.
         let behind = at + stride;
         let slack = 2 * (chain.len() + 2);
-        let next = next_place(at + 1);
-        let between = next.is_some_and(|place| place < behind);
-        let ends = next_place(behind).is_some_and(|place| place - behind < slack)
-            || !between && (behind + slack >= end || trace_row(bytes, behind, end).2 > 0);
+        // One that begins behind this one's content is another zone; in it, it is content.
+        let held = header_at(zone, 0).map_or(0, |h| usize::try_from(h.size).unwrap_or(0));
+        let between = next_place(at + HEADER_BYTES + held).is_some_and(|place| place < behind);
+        let ends = !between
+            && (behind + slack >= end
+                || next_place(behind).is_some_and(|place| place - behind < slack)
+                || trace_row(bytes, behind, end).2 > 0);
         let parity = ecc_size > 0 && ecc_of(zone) != Some(ecc_size);
         if at > 0 && (!ends || !accepted(zone, SIGNATURE, ecc_size) || parity) {
             break;
