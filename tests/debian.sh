@@ -38,7 +38,7 @@ case $STAGE in
 	check "nothing is archived yet" test -z "$(ls $ARCHIVE 2>/dev/null)"
 	crash ;;
 2)
-	check "systemd-pstore ran" test "$(systemctl show -P ExecMainStatus -P Result -P ActiveState systemd-pstore | tr '\n' ' ')" = "0 success active "
+	check "systemd-pstore ran" test "$(systemctl show -P ExecMainStatus -P Result -P ActiveState systemd-pstore | tr '\n' ' ')" = "success 0 active "
 	check "after mpstore" test "$(systemctl show -P ActiveEnterTimestampMonotonic mpstore)" \
 		-le "$(systemctl show -P ExecMainStartTimestampMonotonic systemd-pstore)"
 	check "nothing is left in $PSTORE" test -z "$(find $PSTORE -type f)"
