@@ -14,7 +14,7 @@ EFIVARS=/mnt/efivars
 RAM="mem_address=$REGION_A mem_size=$REGION_A_SIZE record_size=0x8000"
 
 mkdir -p $EFIVARS
-insmod /modules/efivarfs.ko || bail "no efivarfs"
+[ ! -e /modules/efivarfs.ko ] || insmod /modules/efivarfs.ko || bail "no efivarfs"
 mount -t efivarfs efivarfs $EFIVARS || bail "no EFI variables"
 
 # What there is, as of now: efivarfs looks only when it is mounted.
