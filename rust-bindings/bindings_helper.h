@@ -20,9 +20,11 @@
 #include <linux/fs_struct.h>
 #include <linux/ftrace.h>
 #include <linux/io.h>
+#include <linux/iommu.h>
 #include <linux/ioport.h>
 #include <linux/kallsyms.h>
 #include <linux/irq_work.h>
+#include <linux/kexec.h>
 #include <linux/kexec_handover.h>
 #include <linux/kmsg_dump.h>
 #include <linux/kprobes.h>
@@ -36,6 +38,7 @@
 #include <linux/pstore_ram.h>
 #include <linux/reboot.h>
 #include <linux/string.h>
+#include <linux/suspend.h>
 #include <linux/sysfs.h>
 #include <linux/timekeeping.h>
 #include <linux/tty.h>
@@ -66,3 +69,8 @@ static const u64 MPSTORE_IMAGE_END_MB = 0;
 static const u32 MPSTORE_BLK_OPEN_RW = (__force u32)(BLK_OPEN_READ | BLK_OPEN_WRITE);
 static const u32 MPSTORE_LOOKUP_RCU = LOOKUP_RCU;
 static const u32 MPSTORE_ATTR_SIZE = ATTR_SIZE;
+static const u32 MPSTORE_GFP_ZERO = (__force u32)(GFP_KERNEL | __GFP_ZERO);
+static const u32 MPSTORE_IOMMU_NONE = U32_MAX;
+static const u32 MPSTORE_IOMMU_IDENTITY = IOMMU_DOMAIN_IDENTITY;
+static const u32 MPSTORE_IOMMU_DMA = IOMMU_DOMAIN_DMA;
+static const u32 MPSTORE_IOMMU_DMA_FQ = IOMMU_DOMAIN_DMA_FQ;

@@ -1,36 +1,46 @@
 // SPDX-License-Identifier: GPL-2.0
 /* See helpers.h. */
 
+#include <linux/blk-integrity.h>
 #include <linux/blkdev.h>
+#include <linux/cc_platform.h>
 #include <linux/crash_dump.h>
 #include <linux/cred.h>
 #include <linux/dax.h>
 #include <linux/dcache.h>
+#include <linux/delay.h>
 #include <linux/efi.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/fs_parser.h>
 #include <linux/ftrace.h>
+#include <linux/gfp.h>
 #include <linux/io.h>
+#include <linux/iommu.h>
+#include <linux/irq_work.h>
 #include <linux/irqflags.h>
 #include <linux/kallsyms.h>
-#include <linux/irq_work.h>
-#include <linux/gfp.h>
 #include <linux/kprobes.h>
+#include <linux/libata.h>
 #include <linux/lockdep.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/nvme_ioctl.h>
 #include <linux/of.h>
+#include <linux/pci.h>
 #include <linux/platform_device.h>
 #include <linux/preempt.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
 #include <linux/smp.h>
 #include <linux/spinlock.h>
+#include <linux/suspend.h>
 #include <linux/tty.h>
 #include <linux/uaccess.h>
 #include <linux/utsname.h>
+#include <linux/virtio.h>
+#include <linux/virtio_config.h>
 #include <linux/vmalloc.h>
 #include <linux/vmcore_info.h>
 #include <linux/workqueue.h>
@@ -503,6 +513,29 @@ size_t mpstore_bdev_name(struct block_device *bdev, char *to)
 {
 	return scnprintf(to, BDEVNAME_SIZE, "%pg", bdev);
 }
+
+struct device *mpstore_bdev_device(struct block_device *bdev)
+{
+	return disk_to_dev(bdev->bd_disk);
+}
+
+bool mpstore_bdev_dead(struct block_device *bdev)
+{
+	return test_bit(GD_DEAD, &bdev->bd_disk->state);
+}
+
+bool mpstore_bdev_integrity(struct block_device *bdev)
+{
+	return blk_get_integrity(bdev->bd_disk);
+}
+
+/* Of a disk that the NVMe driver has named. */
+int mpstore_nvme_namespace(struct block_device *bdev)
+{
+	const struct block_device_operations *ops = bdev->bd_disk->fops;
+
+	return ops->ioctl ? ops->ioctl(bdev, BLK_OPEN_READ, NVME_IOCTL_ID, 0) : -ENOTTY;
+}
 #endif
 
 #if defined(CONFIG_BLOCK) && defined(CONFIG_FS_DAX)
@@ -545,3 +578,116 @@ void mpstore_dax_write(void *to, const void *from, size_t len)
 	memcpy_flushcache(to, from, len);
 }
 #endif
+#ifdef CONFIG_PCI
+void mpstore_device_lock(struct device *dev)
+{
+	device_lock(dev);
+}
+
+void mpstore_device_unlock(struct device *dev)
+{
+	device_unlock(dev);
+}
+
+struct pci_dev *mpstore_to_pci_dev(struct device *dev)
+{
+	return to_pci_dev(dev);
+}
+
+bool mpstore_pci_msix(struct pci_dev *pdev)
+{
+	return pdev->msix_enabled;
+}
+
+bool mpstore_pci_healthy(struct pci_dev *pdev)
+{
+	return !pci_dev_is_disconnected(pdev) && !pci_channel_offline(pdev);
+}
+
+const void *mpstore_iommu_domain(struct device *dev, u32 *type)
+{
+#ifdef CONFIG_IOMMU_API
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	*type = domain ? domain->type : U32_MAX;
+	return domain;
+#else
+	*type = U32_MAX;
+	return NULL;
+#endif
+}
+
+/* Whether addresses are bus addresses; negative if it is no virtio device. */
+int mpstore_virtio_platform(struct device *dev)
+{
+#if IS_ENABLED(CONFIG_VIRTIO)
+	if (dev->bus && !strcmp(dev->bus->name, "virtio"))
+		return virtio_has_feature(dev_to_virtio(dev), VIRTIO_F_ACCESS_PLATFORM);
+#endif
+	return -ENODEV;
+}
+
+/* False if it is not the SCSI host of a port that libata drives for a PCI device. */
+bool mpstore_ata_port(struct device *dev, u32 *number, bool *disk, bool *multiplier)
+{
+#if IS_REACHABLE(CONFIG_ATA) && IS_REACHABLE(CONFIG_SCSI)
+	struct ata_port *port;
+
+	if (!scsi_is_host_device(dev) || !dev->parent || !dev->parent->parent ||
+	    !dev->parent->type || strcmp(dev->parent->type->name ?: "", "ata_port") ||
+	    !dev_is_pci(dev->parent->parent))
+		return false;
+	port = ata_shost_to_port(dev_to_shost(dev));
+	*number = port->port_no;
+	*multiplier = port->nr_pmp_links;
+	*disk = port->link.device[0].class == ATA_DEV_ATA &&
+		(port->link.device[0].flags & ATA_DFLAG_LBA48);
+	return true;
+#else
+	return false;
+#endif
+}
+
+bool mpstore_guest_encrypted(void)
+{
+	return cc_platform_has(CC_ATTR_GUEST_MEM_ENCRYPT);
+}
+#endif
+
+int mpstore_register_pm_notifier(struct notifier_block *nb)
+{
+	return register_pm_notifier(nb);
+}
+
+void mpstore_unregister_pm_notifier(struct notifier_block *nb)
+{
+	unregister_pm_notifier(nb);
+}
+
+void mpstore_udelay(unsigned int us)
+{
+	udelay(us);
+}
+
+u64 mpstore_cycles(void)
+{
+#ifdef CONFIG_X86_TSC
+	return rdtsc_ordered();
+#else
+	return 0;
+#endif
+}
+
+u64 mpstore_cycles_per_ms(void)
+{
+#ifdef CONFIG_X86_TSC
+	return boot_cpu_has(X86_FEATURE_CONSTANT_TSC) ? tsc_khz : 0;
+#else
+	return 0;
+#endif
+}
+
+void mpstore_mb(void)
+{
+	mb();
+}

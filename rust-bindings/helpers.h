@@ -22,7 +22,9 @@ struct inode;
 struct irq_work;
 struct kretprobe;
 struct kretprobe_instance;
+struct notifier_block;
 struct page;
+struct pci_dev;
 struct platform_device;
 struct pt_regs;
 struct raw_spinlock;
@@ -139,6 +141,31 @@ bool mpstore_bdev_read_only(struct block_device *bdev);
 bool mpstore_bdev_is_zoned(struct block_device *bdev);
 bool mpstore_bdev_is_partition(struct block_device *bdev);
 size_t mpstore_bdev_name(struct block_device *bdev, char *to);
+struct device *mpstore_bdev_device(struct block_device *bdev);
+bool mpstore_bdev_dead(struct block_device *bdev);
+bool mpstore_bdev_integrity(struct block_device *bdev);
+int mpstore_nvme_namespace(struct block_device *bdev);
+
+/* linux/device.h, linux/pci.h, linux/iommu.h, linux/virtio_config.h, linux/libata.h */
+void mpstore_device_lock(struct device *dev);
+void mpstore_device_unlock(struct device *dev);
+struct pci_dev *mpstore_to_pci_dev(struct device *dev);
+bool mpstore_pci_msix(struct pci_dev *pdev);
+bool mpstore_pci_healthy(struct pci_dev *pdev);
+const void *mpstore_iommu_domain(struct device *dev, u32 *type);
+int mpstore_virtio_platform(struct device *dev);
+bool mpstore_ata_port(struct device *dev, u32 *number, bool *disk, bool *multiplier);
+bool mpstore_guest_encrypted(void);
+
+/* linux/suspend.h */
+int mpstore_register_pm_notifier(struct notifier_block *nb);
+void mpstore_unregister_pm_notifier(struct notifier_block *nb);
+
+/* linux/delay.h, asm/tsc.h */
+void mpstore_udelay(unsigned int us);
+u64 mpstore_cycles(void);
+u64 mpstore_cycles_per_ms(void);
+void mpstore_mb(void);
 
 /* linux/dax.h */
 struct dax_device *mpstore_dax_get(struct block_device *bdev, u64 *start);

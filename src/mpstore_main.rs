@@ -38,6 +38,9 @@ mod shared;
 #[forbid(unsafe_code)]
 mod status;
 mod sys;
+#[cfg(all(CONFIG_BLOCK, CONFIG_PCI))]
+#[forbid(unsafe_code)]
+mod takeover;
 #[forbid(unsafe_code)]
 mod trace;
 #[forbid(unsafe_code)]

@@ -157,6 +157,12 @@ macro_rules! params_table {
                 "Size of each dmesg record on a block device in bytes, a multiple of 4096, 0 for none";
             best_effort: list, 0o400, "Y", None,
                 "Whether a block device is used although a panic can't be written to it";
+            blk_takeover: list, 0o400, "Y", None,
+                "Whether a panic may take over the controller of a block device to write to it, if that can be done";
+            blk_takeover_seconds: uint, 0o400, "10", None,
+                "How long that may take, in seconds, 1 to 3600";
+            blk_controller: list, 0o400, "", None,
+                "PCI addresses of the controllers of block devices where the kernel does not tell: NVMe multipath";
             force: bool, 0o400, "N", None,
                 "Use block devices even if they hold something else, which is overwritten";
             flush_ms: uint, 0o400, "500", None,
@@ -470,6 +476,12 @@ pub(crate) struct BlkConfig {
     pub(crate) max_reason: u32,
     /// See the parameter.
     pub(crate) best_effort: bool,
+    /// See the parameter.
+    pub(crate) takeover: bool,
+    /// See the parameter.
+    pub(crate) takeover_seconds: u32,
+    /// PCI address of the controller, empty if it is to be found.
+    pub(crate) controller: CString,
     /// See the parameter.
     pub(crate) force: bool,
     /// See the parameter.
@@ -1094,6 +1106,8 @@ struct BlkValues {
     target: Value,
     kmsg: Value,
     best_effort: Value,
+    takeover: Value,
+    controller: Value,
     force: Value,
 }
 
@@ -1104,6 +1118,8 @@ impl BlkValues {
             target: value("blkdev", &table::blkdev)?,
             kmsg: value("kmsg_size", &table::kmsg_size)?,
             best_effort: value("best_effort", &table::best_effort)?,
+            takeover: value("blk_takeover", &table::blk_takeover)?,
+            controller: value("blk_controller", &table::blk_controller)?,
             force: value("force", &table::force)?,
         })
     }
@@ -1141,6 +1157,18 @@ impl BlkValues {
             }
         };
         let best = self.best_effort.shared(index, self.count())?;
+        let takeover = self.takeover.shared(index, self.count())?;
+        // One for all would be wrong for all but one.
+        let controller = match self.controller.len() {
+            n if n > self.count() => {
+                return refuse(
+                    self.controller.name,
+                    self.controller.as_bytes(),
+                    "give no more values than blkdev",
+                )
+            }
+            _ => self.controller.item(index),
+        };
         let force = self.force.as_bytes();
         Ok(BlkConfig {
             name,
@@ -1163,6 +1191,12 @@ impl BlkValues {
                 Some(on) => on,
                 None => return refuse(self.best_effort.name, best, "give Y or N"),
             },
+            takeover: match parse_bool(takeover) {
+                Some(on) => on,
+                None => return refuse(self.takeover.name, takeover, "give Y or N"),
+            },
+            takeover_seconds: takeover_seconds()?,
+            controller: CString::try_from_fmt(fmt!("{}", BStr::from_bytes(controller)))?,
             force: match parse_bool(force) {
                 Some(on) => on,
                 None => return refuse(self.force.name, force, "give Y or N"),
@@ -1170,6 +1204,15 @@ impl BlkValues {
             flush_ms: flush_ms()?,
         })
     }
+}
+
+fn takeover_seconds() -> Result<u32> {
+    Ok(u32::try_from(number_in(
+        "blk_takeover_seconds",
+        &table::blk_takeover_seconds,
+        1..=3600,
+        "give 1 to 3600",
+    )?)?)
 }
 
 fn flush_ms() -> Result<u32> {
@@ -1189,7 +1232,7 @@ pub(crate) struct Choices {
 }
 
 /// The parameters that a backend made at run time has, in this order.
-pub(crate) const CHOICES: [&str; 17] = [
+pub(crate) const CHOICES: [&str; 19] = [
     "mem_address",
     "mem_name",
     "mem_size",
@@ -1206,6 +1249,8 @@ pub(crate) const CHOICES: [&str; 17] = [
     "blkdev",
     "kmsg_size",
     "best_effort",
+    "blk_takeover",
+    "blk_controller",
     "force",
 ];
 

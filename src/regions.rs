@@ -493,6 +493,16 @@ pub(crate) fn erst(config: &ErstConfig) -> Result<KBox<dyn Backend>> {
 #[cfg(CONFIG_BLOCK)]
 #[inline(never)] // As above.
 pub(crate) fn blk(config: &BlkConfig) -> Result<KBox<dyn Backend>> {
+    if in_crash_kernel() {
+        // Its zones are the kernel's that crashed, which may just have written its panic there.
+        pr_err!(
+            "{}: blkdev={}: this is a crash kernel, and the device is left to the kernel that \
+             crashed; its records can be read after the next boot\n",
+            &*config.name,
+            kernel::str::BStr::from_bytes(config.target.to_bytes())
+        );
+        return Err(EROFS);
+    }
     let backend = crate::backend::blk::Blk::new(config)?;
     backend.with_device(|device, bytes| {
         pr_info!(

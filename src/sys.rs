@@ -15,6 +15,10 @@ pub(crate) mod crash_dump;
 #[cfg(all(CONFIG_BLOCK, CONFIG_FS_DAX))]
 pub(crate) mod dax;
 pub(crate) mod debugfs;
+#[cfg(all(CONFIG_BLOCK, CONFIG_PCI))]
+pub(crate) mod delay;
+#[cfg(all(CONFIG_BLOCK, CONFIG_PCI))]
+pub(crate) mod dmabuf;
 #[cfg(CONFIG_EFI)]
 pub(crate) mod efivar;
 #[cfg(CONFIG_ACPI_APEI)]
@@ -34,9 +38,15 @@ pub(crate) mod kmsg_dump;
 pub(crate) mod kretprobe;
 pub(crate) mod mem;
 pub(crate) mod miscdev;
+#[cfg(all(CONFIG_BLOCK, CONFIG_PCI))]
+pub(crate) mod notify;
 pub(crate) mod other_fs;
 pub(crate) mod param;
+#[cfg(all(CONFIG_BLOCK, CONFIG_PCI))]
+pub(crate) mod pci;
 pub(crate) mod platform;
+#[cfg(all(CONFIG_BLOCK, CONFIG_PCI))]
+pub(crate) mod random;
 pub(crate) mod raw_lock;
 pub(crate) mod reboot;
 pub(crate) mod slots;

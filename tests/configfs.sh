@@ -77,7 +77,7 @@ case $STAGE in
 	umount_pstore
 	check "there is the directory in configfs" test -d $CFG || bail "no configfs"
 	check "it tells what a backend has" is $CFG/features \
-		mem_address,mem_name,mem_size,mem_type,record_size,console_size,ftrace_size,pmsg_size,tty_size,ecc,max_reason,dump_oops,ftrace_per_cpu,blkdev,kmsg_size,best_effort,force,type,power,dmesg,console,pmsg,ftrace,tty
+		mem_address,mem_name,mem_size,mem_type,record_size,console_size,ftrace_size,pmsg_size,tty_size,ecc,max_reason,dump_oops,ftrace_per_cpu,blkdev,kmsg_size,best_effort,blk_takeover,blk_controller,force,type,power,dmesg,console,pmsg,ftrace,tty
 	check "strict=1 makes it an error" sh -c "rmmod mpstore; ! insmod /mpstore.ko strict=1 2>/dev/null"
 	load_mpstore tty_names=ttyS2
 

@@ -18,7 +18,8 @@
 #	# vm: kexec kaslr onethread firmware=ovmf erst=64K
 #	# cmdline: more words for the kernel's command line
 #	# kernels: custom debug stock     where the test makes sense; first: default
-#	# disk: virtio|nvme|ahci|scsi SIZE [gpt=NAME@FIRST+COUNT] [device option...]
+#	# disk: virtio|nvme|nvme-ns|ahci|scsi SIZE [gpt=NAME@FIRST+COUNT] [device option...]
+#	        instead of gpt= also parts=MIB[:noise|:ext4],...: one behind the other, with contents
 #	# qemu: more arguments for QEMU
 #	# vm: debian=VARIANT               on a Debian system: lib-debian.sh, Documentation/debian.md
 #	# payload: files of the checkout for that system
@@ -92,6 +93,17 @@ expect_log() { echo "@allow $1" >&3; sync_host; }
 expect_log_now() { echo "@allow-boot $1" >&3; sync_host; }
 # dump_memory ADDRESS SIZE NAME: into build/vm/TEST/NAME on the host.
 dump_memory() { echo "@dump $1 $2 $3" >&3; sync_host; }
+# digest DISK [PART...]: a checksum of all bytes of the Nth disk that are in none of these partitions
+# (disks made with parts=), by the host. In $ANSWER.
+# fsck DISK PART: whether the file system there is whole, by the host.
+_ask() {
+	echo "$1" >&3
+	while IFS= read -r _line <&3; do
+		case $_line in "$2 "*) ANSWER=${_line#"$2 "}; return ;; esac
+	done
+}
+digest() { _ask "@digest $*" digest; }
+fsck() { sync_host; _ask "@fsck $*" fsck; [ "$ANSWER" = 0 ]; }
 uuid() { echo "$RUN_ID${1:+-$1}"; }
 
 # --- ways down -------------------------------------------------------------

@@ -32,6 +32,11 @@ use self::{
         Streams, //
     },
 };
+#[cfg(CONFIG_PCI)]
+use crate::takeover::{
+    Settings,
+    Takeover, //
+};
 use crate::{
     backend::{
         Backend,
@@ -129,6 +134,10 @@ impl Holder for Watch {
                 &*self.name
             );
         }
+        let core = self.core.lock().clone();
+        if let Some(core) = core {
+            core.disarm();
+        }
     }
 
     fn sync(&self) {
@@ -153,6 +162,8 @@ struct Core {
     layout: ZoneLayout,
     dumps: Dumps,
     streams: Option<KBox<Streams>>,
+    /// The way to the device in a panic.
+    way: Way,
     io: Pin<KBox<Mutex<Io>>>,
     /// Milliseconds that a record may wait.
     flush_ms: u32,
@@ -172,7 +183,105 @@ struct Core {
     flushes: Atomic<u64>,
 }
 
+/// How a device can be written to in a panic.
+enum Way {
+    /// The configuration says no, or this kernel has no way.
+    None(&'static str),
+    /// It is memory.
+    #[cfg(CONFIG_FS_DAX)]
+    Memory(dax_io::DaxIo),
+    /// Its controller is taken over, if that can be done.
+    #[cfg(CONFIG_PCI)]
+    Takeover(Takeover),
+}
+
+impl Way {
+    /// Finds it, and changes nothing. May sleep.
+    fn new(device: &Arc<Device>, config: &BlkConfig, reserve: Option<(u64, u64)>) -> Result<Self> {
+        #[cfg(CONFIG_FS_DAX)]
+        if let Some(io) = dax_io::DaxIo::new(device.clone()) {
+            return Ok(Self::Memory(io));
+        }
+        if !config.takeover {
+            return Ok(Self::None("blk_takeover=N"));
+        }
+        #[cfg(CONFIG_PCI)]
+        {
+            let controller = config.controller.to_bytes();
+            let settings = Settings {
+                controller: (!controller.is_empty()).then_some(controller),
+                seconds: config.takeover_seconds,
+                reserve,
+            };
+            Ok(Self::Takeover(Takeover::new(device.clone(), &settings)?))
+        }
+        #[cfg(not(CONFIG_PCI))]
+        {
+            let _ = (device, reserve);
+            Ok(Self::None("this kernel was built without CONFIG_PCI"))
+        }
+    }
+
+    /// Why there is none, in words.
+    fn missing(&self) -> Option<&[u8]> {
+        match self {
+            Self::None(why) => Some(why.as_bytes()),
+            #[cfg(CONFIG_FS_DAX)]
+            Self::Memory(_) => None,
+            #[cfg(CONFIG_PCI)]
+            Self::Takeover(takeover) => takeover.refused().map(CStr::to_bytes),
+        }
+    }
+
+    fn io(&self) -> Option<&dyn PanicIo> {
+        match self {
+            Self::None(_) => None,
+            #[cfg(CONFIG_FS_DAX)]
+            Self::Memory(io) => Some(io),
+            #[cfg(CONFIG_PCI)]
+            Self::Takeover(takeover) => Some(takeover),
+        }
+    }
+
+    fn risk(&self) -> Risk {
+        match self {
+            #[cfg(CONFIG_FS_DAX)]
+            Self::Memory(_) => Risk::Memory,
+            _ => Risk::Disk,
+        }
+    }
+}
+
 impl Core {
+    /// Gets ready for a panic; says in one line what it can expect. May sleep.
+    fn arm(&self) -> Result {
+        match &self.way {
+            Way::None(why) => {
+                pr_info!("{}: panics are not written: {}\n", self.name(), why);
+                Err(EOPNOTSUPP)
+            }
+            #[cfg(CONFIG_FS_DAX)]
+            Way::Memory(_) => Ok(()),
+            #[cfg(CONFIG_PCI)]
+            Way::Takeover(takeover) => {
+                takeover.arm(self.name())?;
+                // It may have gone in the meantime.
+                if self.dead() {
+                    takeover.disarm();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Gives the way up. May sleep.
+    fn disarm(&self) {
+        #[cfg(CONFIG_PCI)]
+        if let Way::Takeover(takeover) = &self.way {
+            takeover.disarm();
+        }
+    }
+
     fn name(&self) -> &CStr {
         &self.watch.name
     }
@@ -307,29 +416,16 @@ impl Reboot for Last {
 /// A device with zones.
 ///
 /// Dropped in the order of the fields: nobody rings any more, then the worker ends, then the
-/// panic's way to the device goes, then the device.
+/// device goes. The panic's way to it goes first, in `drop()`.
 pub(crate) struct Blk {
     _reboot: reboot::Registration<Last>,
     bell: Arc<Bell>,
-    panic: Option<KBox<dyn PanicIo>>,
     panic_buffer: Staging<IoBuffer>,
     block: usize,
     core: Arc<Core>,
     max_reason: u32,
     force: bool,
-    risk: Risk,
-}
-
-/// How a device can be written to in a panic, and how dangerous that is. May sleep.
-fn panic_way(device: &Arc<Device>) -> (Option<KBox<dyn PanicIo>>, Risk) {
-    #[cfg(CONFIG_FS_DAX)]
-    if let Some(io) = dax_io::DaxIo::new(device.clone()) {
-        if let Ok(io) = KBox::new(io, GFP_KERNEL) {
-            return (Some(io), Risk::Memory);
-        }
-    }
-    let _ = device;
-    (None, Risk::Disk)
+    best_effort: bool,
 }
 
 /// What a device holds, before it is accepted.
@@ -468,6 +564,20 @@ impl Blk {
         };
         judge(config, &device, &mut buffer, &dumps, streams.as_deref())?;
 
+        let way = Way::new(&device, config, layout.reserve())?;
+        match way.missing() {
+            Some(why) if !config.best_effort => {
+                pr_err!(
+                    "{}: blkdev={}: a panic can't be written to it, and best_effort=N: {}\n",
+                    name,
+                    BStr::from_bytes(config.target.to_bytes()),
+                    BStr::from_bytes(why)
+                );
+                return Err(EOPNOTSUPP);
+            }
+            _ => {}
+        }
+
         let io = Io {
             buffer,
             table,
@@ -479,6 +589,7 @@ impl Blk {
             layout,
             dumps,
             streams,
+            way,
             io: KBox::pin_init(new_mutex!(io), GFP_KERNEL)?,
             flush_ms: config.flush_ms,
             armed: Atomic::new(false),
@@ -495,25 +606,15 @@ impl Blk {
             core: core.clone(),
             bell: bell.clone(),
         };
-        let (panic, risk) = panic_way(&core.device);
-        if panic.is_none() && !config.best_effort {
-            pr_err!(
-                "{}: blkdev={}: a panic can't be written to it, and best_effort=N\n",
-                name,
-                BStr::from_bytes(config.target.to_bytes())
-            );
-            return Err(EOPNOTSUPP);
-        }
         let this = Self {
             _reboot: reboot::Registration::new(Arc::new(last, GFP_KERNEL)?)?,
             bell,
-            panic,
             panic_buffer: Staging::new(IoBuffer::new(IO_BYTES)?),
             block,
             core,
             max_reason: config.max_reason,
             force: config.force,
-            risk,
+            best_effort: config.best_effort,
         };
         *watch.core.lock() = Some(this.core.clone());
         Ok(this)
@@ -571,11 +672,11 @@ impl Blk {
     }
 
     fn panic_writer(&self) -> Result<&dyn PanicIo> {
-        let io = self.panic.as_ref().ok_or(EOPNOTSUPP)?;
+        let io = self.core.way.io().ok_or(EOPNOTSUPP)?;
         if !io.armed() {
             return Err(EOPNOTSUPP);
         }
-        Ok(&**io)
+        Ok(io)
     }
 
     /// In a panic.
@@ -622,6 +723,7 @@ impl Drop for Blk {
         // Whoever asks for a flush from now on comes too late.
         let core = self.core.watch.core.lock().take();
         drop(core);
+        self.core.disarm();
         // What was not due yet.
         self.core.run();
     }
@@ -652,7 +754,7 @@ impl Backend for Blk {
     }
 
     fn risk(&self) -> Risk {
-        self.risk
+        self.core.way.risk()
     }
 
     fn activate(&self) -> Result {
@@ -663,6 +765,10 @@ impl Backend for Blk {
             let io = &mut *io;
             core.dumps
                 .clean(&*core.device, &mut io.buffer, &core.layout, &io.table)?;
+        }
+        let armed = core.arm();
+        if !self.best_effort {
+            armed?;
         }
         if let Some(streams) = &core.streams {
             streams.begin();
@@ -808,16 +914,21 @@ impl Backend for Blk {
             core.last_error.load(Relaxed),
             state
         ))?;
-        match &self.panic {
-            Some(io) => {
-                f.write_str(if io.armed() {
-                    " panic=armed: "
-                } else {
-                    " panic=no: "
+        match &core.way {
+            Way::None(why) => f.write_fmt(fmt!(" panic=no: {}", why))?,
+            #[cfg(CONFIG_FS_DAX)]
+            Way::Memory(io) => {
+                f.write_str(match io.armed() {
+                    true => " panic=armed: ",
+                    false => " panic=no: ",
                 })?;
                 io.show(f)?;
             }
-            None => f.write_str(" panic=no: nothing here can write to it then")?,
+            #[cfg(CONFIG_PCI)]
+            Way::Takeover(takeover) => {
+                f.write_str(" panic=")?;
+                takeover.show(f)?;
+            }
         }
         f.write_str("\n")
     }

@@ -32,6 +32,7 @@ pub mod probe;
 mod put;
 pub mod ram;
 pub mod record;
+pub mod takeover;
 pub mod text;
 pub mod tty;
 pub mod zone;

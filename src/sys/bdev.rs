@@ -175,6 +175,28 @@ impl Device {
         unsafe { bindings::mpstore_bdev_is_zoned(self.as_ptr()) }
     }
 
+    /// Whether its disk is gone, or going. Any context.
+    pub(crate) fn dead(&self) -> bool {
+        // SAFETY: The device is open.
+        unsafe { bindings::mpstore_bdev_dead(self.as_ptr()) }
+    }
+
+    /// Whether its blocks go with checksums that the disk looks at.
+    pub(crate) fn integrity(&self) -> bool {
+        // SAFETY: The device is open.
+        unsafe { bindings::mpstore_bdev_integrity(self.as_ptr()) }
+    }
+
+    /// The number of the NVMe namespace that it is or lies on, if that is what it is. May sleep.
+    pub(crate) fn nvme_namespace(&self) -> Option<u32> {
+        if !self.with_name(|name| name.starts_with(b"nvme")) {
+            return None;
+        }
+        // SAFETY: The device is open.
+        let nsid = unsafe { bindings::mpstore_nvme_namespace(self.as_ptr()) };
+        u32::try_from(nsid).ok().filter(|n| *n > 0)
+    }
+
     /// Whether it is a part of a disk.
     #[allow(dead_code)] // For who looks for the controller behind it.
     pub(crate) fn is_partition(&self) -> bool {
@@ -224,7 +246,7 @@ impl Device {
     }
 
     /// The same to the front of `to`.
-    #[allow(dead_code)] // As above.
+    #[allow(dead_code)] // For who looks for the controller behind it.
     pub(crate) fn read(&self, at: u64, to: &mut IoBuffer, len: usize) -> Result {
         self.read_into(at, to, 0, len)
     }

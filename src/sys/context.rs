@@ -22,6 +22,20 @@ pub(crate) fn in_nmi() -> bool {
     unsafe { bindings::mpstore_in_nmi() }
 }
 
+/// Whether a kernel is loaded that a panic jumps to. Any context.
+pub(crate) fn crash_kernel_loaded() -> bool {
+    // SAFETY: Reads one variable.
+    unsafe { bindings::kexec_crash_loaded() != 0 }
+}
+
+/// Orders memory accesses, also as devices see them.
+///
+/// Any context.
+pub(crate) fn full_barrier() {
+    // SAFETY: No preconditions.
+    unsafe { bindings::mpstore_mb() };
+}
+
 /// Makes earlier stores reach memory before later ones, write-combining buffers included.
 ///
 /// Any context.
