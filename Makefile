@@ -62,7 +62,7 @@ test: buildroot ## everything: lints, host tests, module, tests in virtual machi
 
 test-all: ## `make test`, and what takes too long for it: hours
 	@$(MAKE) test
-	@$(MAKE) vmtest T=kho_memory
+	@$(MAKE) vmtest T="kho_memory takeover_matrix takeover_iommu takeover_places"
 	@$(MAKE) vmtest KERNEL=stock
 	@MPSTORE_CMDLINE=kho_scratch=64M,256M,64M $(MAKE) vmtest KERNEL=debug
 

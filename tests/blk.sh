@@ -79,7 +79,7 @@ case $STAGE in
 	check "no such label" refused "blkdev=PARTLABEL=nothing: no such device" blkdev=PARTLABEL=nothing
 	check "no block device" refused "no block device" blkdev=/dev/null
 	check "a panic that can't be written, best_effort=N" refused "a panic can't be written to it" \
-		blkdev=/dev/vda best_effort=N
+		blkdev=/dev/vda blk_takeover=N best_effort=N
 	check "read-only" blockdev --setro $SPARE
 	check "a read-only disk is refused" refused "it is read-only" blkdev=$SPARE
 	check "writable again" blockdev --setrw $SPARE
