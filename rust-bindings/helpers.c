@@ -627,17 +627,21 @@ int mpstore_virtio_platform(struct device *dev)
 	return -ENODEV;
 }
 
-/* False if it is not the SCSI host of a port that libata drives for a PCI device. */
+/*
+ * False if it is not the SCSI host of a port that libata drives for a PCI device. By the types' names,
+ * as scsi_is_host_device() would have this module need scsi_mod.
+ */
 bool mpstore_ata_port(struct device *dev, u32 *number, bool *disk, bool *multiplier)
 {
 #if IS_REACHABLE(CONFIG_ATA) && IS_REACHABLE(CONFIG_SCSI)
 	struct ata_port *port;
 
-	if (!scsi_is_host_device(dev) || !dev->parent || !dev->parent->parent ||
-	    !dev->parent->type || strcmp(dev->parent->type->name ?: "", "ata_port") ||
+	if (!dev->type || strcmp(dev->type->name ?: "", "scsi_host") ||
+	    !dev->parent || !dev->parent->parent || !dev->parent->type ||
+	    strcmp(dev->parent->type->name ?: "", "ata_port") ||
 	    !dev_is_pci(dev->parent->parent))
 		return false;
-	port = ata_shost_to_port(dev_to_shost(dev));
+	port = ata_shost_to_port(container_of(dev, struct Scsi_Host, shost_gendev));
 	*number = port->port_no;
 	*multiplier = port->nr_pmp_links;
 	*disk = port->link.device[0].class == ATA_DEV_ATA &&
