@@ -25,9 +25,10 @@ case $STAGE in
 	check "one that can't be read is refused" sh -c "ttytool insmod /mpstore.ko blkdev=/dev/vdf 2>&1 | grep EIO"
 	check "with a line" once "blk: vdf can't be read"
 	dmesg -c >/dev/null
-	# The slow one has four zones only, to be read before it begins.
+	# The slow one has four zones only, to be read before it begins. Nothing is armed: writing the
+	# signature would use up the error of the one that fails once.
 	check "mpstore loads on five" load_mpstore blkdev=/dev/vda,/dev/vdb,/dev/vdc,/dev/vdd,/dev/vde,/dev/vdf \
-		flush_ms=200 kmsg_size=64K,64K,64K,64K,256K,64K || bail "no module"
+		blk_takeover=N flush_ms=200 kmsg_size=64K,64K,64K,64K,256K,64K || bail "no module"
 	check "but not on the sixth" sh -c "! grep -q '^blk5 ' $STATUS/devices"
 	start=$(cut -d' ' -f1 /proc/uptime | tr -d .)
 	for i in $(seq 100); do echo "$(uuid $i) pmsg" >/dev/pmsg0; done
