@@ -7,7 +7,7 @@
 # the tty zone is kept.
 #
 # vm: timeout=200 quiet=90 onethread
-# kernels: custom
+# kernels: custom debug
 # disk: virtio 128K
 # disk: virtio 128K
 . /tests/lib.sh

@@ -5,10 +5,12 @@
 # the kernel after it shows both kernels' records, and reads the saved notes.
 #
 # vm: mem=448M timeout=240 quiet=120 kexec
+# vm@debug: mem=1200M
 # cmdline: crashkernel=128M crash_kexec_post_notifiers
+# cmdline@debug: crashkernel=512M
 # disk: virtio 1G
 # disk: virtio 256M
-# kernels: custom
+# kernels: custom debug
 . /tests/lib.sh
 . /tests/lib-kdump.sh
 SIZES="record_size=0x8000 console_size=0x10000 pmsg_size=0x4000 tty_size=0x8000 ftrace_size=0x4000"

@@ -6,9 +6,11 @@
 # kernel. In the first of them the kernel that crashes does not load mpstore.
 #
 # vm: mem=448M timeout=240 quiet=120 boots=20 kexec
+# vm@debug: mem=1200M
 # cmdline: crashkernel=128M
+# cmdline@debug: crashkernel=512M
 # qemu: -device i6300esb
-# kernels: custom
+# kernels: custom debug
 . /tests/lib.sh
 . /tests/lib-kdump.sh
 CASES="script disk memory hang panic"

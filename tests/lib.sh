@@ -23,6 +23,7 @@
 #	# qemu: more arguments for QEMU
 #	# vm: debian=VARIANT               on a Debian system: lib-debian.sh, Documentation/debian.md
 #	# payload: files of the checkout for that system
+#	# vm@debug: mem=1200M             any of these, for one kernel only, after those for all
 # kaslr leaves out nokaslr. firmware=ovmf is UEFI with a variable store of its own, erst=SIZE ACPI's
 # error record device. onethread emulates all CPUs in one host thread: with
 # one each, the kernel's changing of its own code now and then hits a stale int3.
