@@ -12,7 +12,7 @@
 # disk: nvme 8M logical_block_size=4096,physical_block_size=4096
 # disk: ahci 2M
 . /tests/lib.sh
-plan 82
+plan 86
 DISKS=/dev/vda,PARTLABEL=mpstore,/dev/nvme0n1
 STATUS=/sys/kernel/debug/mpstore
 SPARE=/dev/sda
@@ -76,6 +76,13 @@ case $STAGE in
 		blkdev=/dev/vda kmsg_size=64
 	check "zones that don't fit are refused" refused "does not fit" blkdev=/dev/vda console_size=1M
 	check "no such device" refused "blkdev=/dev/nothing: no such device" blkdev=/dev/nothing
+	# The runner makes the UUID of the name.
+	_uuid=$(printf other | sha256sum | sed 's/^\(.\{8\}\)\(.\{4\}\)\(.\{4\}\)\(.\{4\}\)\(.\{12\}\).*/\1-\2-\3-\4-\5/')
+	check "a partition behind another one" eval "
+		load_mpstore blkdev=PARTUUID=$_uuid/PARTNROFF=1 blk_takeover=N && grep -q '^blk vdb2 ' $STATUS/devices"
+	rmmod mpstore
+	check "there is none before the first" refused "no such device" blkdev=PARTUUID=$_uuid/PARTNROFF=-1
+	check "an offset is a number" refused "give PARTUUID=UUID/PARTNROFF=NUMBER" blkdev=PARTUUID=$_uuid/PARTNROFF=x
 	check "no such label" refused "blkdev=PARTLABEL=nothing: no such device" blkdev=PARTLABEL=nothing
 	check "no block device" refused "no block device" blkdev=/dev/null
 	check "a panic that can't be written, best_effort=N" refused "a panic can't be written to it" \
@@ -92,6 +99,7 @@ case $STAGE in
 	check "by their names" sh -c "[ \"\$(cut -d' ' -f1-2 $STATUS/devices | tr '\n' ,)\" = 'blk vda,blk1 vdb2,blk2 nvme0n1,' ]" || cat $STATUS/devices
 	note "$(cat $STATUS/devices)"
 	check "the partition's place is known" grep -q '^blk1 .* start=10240 ' $STATUS/devices
+	check "so are the sizes in force" grep -q '^blk1 .* kmsg_size=65536 console_size=65536 pmsg_size=65536 ftrace_size=65536 tty_size=65536 max_reason=2 best_effort=Y flush_ms=300 ' $STATUS/devices
 	check "blocks of 4096 bytes are known" grep -q '^blk2 .* block=4096 ' $STATUS/devices
 	echo "$(uuid one) kmsg" >/dev/kmsg
 	echo "$(uuid one) pmsg" >/dev/pmsg0

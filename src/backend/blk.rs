@@ -97,6 +97,7 @@ use kernel::{
     },
 };
 use mpstore_format::{
+    layout::Zone,
     probe,
     zone::{
         is_blank,
@@ -892,6 +893,7 @@ impl Backend for Blk {
         let core = &self.core;
         let device = &core.device;
         let (major, minor) = device.number();
+        let len = |zone: Option<Zone>| zone.map_or(0, |zone| zone.len);
         f.write_fmt(fmt!("{} ", core.name()))?;
         device.with_name(|name| f.write_fmt(fmt!("{} ", BStr::from_bytes(name))))?;
         let state = if core.dead() {
@@ -902,13 +904,23 @@ impl Backend for Blk {
             "ok"
         };
         f.write_fmt(fmt!(
-            "{}:{} bytes={} block={} start={} dumps={} waiting={} flushes={} last_error={} state={}",
+            "{}:{} bytes={} block={} start={} dumps={} kmsg_size={} console_size={} pmsg_size={} \
+             ftrace_size={} tty_size={} max_reason={} best_effort={} flush_ms={} waiting={} \
+             flushes={} last_error={} state={}",
             major,
             minor,
             device.bytes(),
             device.block_size(),
             device.start_sector(),
             core.layout.dmesg_count(),
+            len(core.layout.dmesg(0)),
+            len(core.layout.console()),
+            len(core.layout.pmsg()),
+            len(core.layout.ftrace(0)).saturating_mul(core.layout.ftrace_count()),
+            len(core.layout.tty()),
+            self.max_reason,
+            if self.best_effort { "Y" } else { "N" },
+            core.flush_ms,
             if core.dirty() { "Y" } else { "N" },
             core.flushes.load(Relaxed),
             core.last_error.load(Relaxed),
