@@ -685,7 +685,8 @@ u64 mpstore_cycles(void)
 u64 mpstore_cycles_per_ms(void)
 {
 #ifdef CONFIG_X86_TSC
-	return boot_cpu_has(X86_FEATURE_CONSTANT_TSC) ? tsc_khz : 0;
+	/* Without that feature the kernel trusts it as long as nothing has spoken against it. */
+	return boot_cpu_has(X86_FEATURE_CONSTANT_TSC) || !check_tsc_unstable() ? tsc_khz : 0;
 #else
 	return 0;
 #endif
