@@ -18,7 +18,7 @@ $(error KERNEL is custom, debug or stock, not '$(KERNEL)')
 endif
 
 .DEFAULT_GOAL := modules
-.PHONY: help modules demo test test-all vm vmtest bench clean clippy clippy-module fmt fmt-check buildroot kernel guest tool install uninstall deb
+.PHONY: help modules demo test test-all vm vmtest soak bench clean clippy clippy-module fmt fmt-check buildroot kernel guest tool install uninstall deb
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -71,6 +71,9 @@ vmtest: modules guest ## only the tests in virtual machines
 	@for k in `$(ENTER) qemu/vm guests --kernel $(KERNEL) $(T)`; do $(TOP)/qemu/debian $$k && packaging/build-deb; done >/dev/null
 	@$(ENTER) qemu/vm test --kernel $(KERNEL) $(T)
 
+soak: ## SOAK=100 panics, each written to three disks' controllers: Documentation/panic-block.md
+	@MPSTORE_SOAK=$(or $(SOAK),100) $(MAKE) --no-print-directory vmtest T=soak_takeover
+
 bench: ## measure against the in-tree pstore, in instructions: Documentation/performance.md
 	@$(MAKE) --no-print-directory -s modules guest KERNEL=custom
 	@$(ENTER) qemu/bench --jobs $(JOBS) $(if $(T),--only '$(T)')
@@ -97,7 +100,7 @@ guest: kernel
 		$(ENTER) cargo build --quiet --release --target $(GUEST) --manifest-path tests/guest/Cargo.toml
 	@RUSTFLAGS='-C target-feature=+crt-static' CARGO_TARGET_DIR=$(OUT)/cargo-guest \
 		$(ENTER) cargo build --quiet --release --target $(GUEST) --manifest-path src/tool/Cargo.toml
-	@mkdir -p $(OUT)/guest && cd $(OUT)/cargo-guest/$(GUEST)/release && cp ttytool regiontool bench mpstore $(OUT)/guest/
+	@mkdir -p $(OUT)/guest && cd $(OUT)/cargo-guest/$(GUEST)/release && cp ttytool regiontool disktool bench mpstore $(OUT)/guest/
 
 tool: buildroot ## the program, its manual pages and completions, in build/tool/
 	@CARGO_TARGET_DIR=$(OUT)/cargo $(ENTER) cargo build --quiet --release --manifest-path src/tool/Cargo.toml

@@ -20,6 +20,7 @@
 #	# kernels: custom debug stock     where the test makes sense; first: default
 #	# disk: virtio|nvme|nvme-ns|ahci|scsi SIZE [gpt=NAME@FIRST+COUNT] [device option...]
 #	        instead of gpt= also parts=MIB[:noise|:ext4],...: one behind the other, with contents
+#	        drive.X=Y is for QEMU's drive, errors=SECTOR fails writes to that, log keeps what cuts needs
 #	# qemu: more arguments for QEMU
 #	# vm: debian=VARIANT               on a Debian system: lib-debian.sh, Documentation/debian.md
 #	# payload: files of the checkout for that system
@@ -106,6 +107,11 @@ _ask() {
 }
 digest() { _ask "@digest $*" digest; }
 fsck() { sync_host; _ask "@fsck $*" fsck; [ "$ANSWER" = 0 ]; }
+# cuts DISK PART [KEY=BYTES...]: cuts what was written to a disk with `log` at every point, and whether
+# each dump is whole or not there (disktool cuts), by the host. What it counted is in $ANSWER.
+cuts() { sync_host; _ask "@cuts $*" cuts; [ "${ANSWER%% *}" = 0 ] || { echo "$ANSWER"; return 1; }; }
+# unplug ID: takes QEMU's device ID out of the running machine.
+unplug() { echo "@unplug $1" >&3; sync_host; }
 uuid() { echo "$RUN_ID${1:+-$1}"; }
 
 # --- ways down -------------------------------------------------------------

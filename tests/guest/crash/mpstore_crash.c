@@ -7,6 +7,8 @@
  *   HOW in=SYMBOL [nth=N] [after=SYMBOL]   when the task that wrote this enters
  *                                          SYMBOL for the Nth time (1), counted
  *                                          from its entry into the second one
+ *   HOW in=SYMBOL any                      when anybody enters SYMBOL, interrupts
+ *                                          included
  *
  * HOW    panic     panic("mpstore_crash: ...")
  *        oops      dereference NULL
@@ -227,12 +229,16 @@ static DEFINE_MUTEX(places);
 static struct request there;
 static char after[KSYM_NAME_LEN];
 static struct task_struct *victim;
+/* Whoever comes is the victim. */
+static bool anybody;
 /* Entries still to go, counted while `counting` is set, by the victim only. */
 static int entries;
 static bool counting;
 
 static bool of_the_victim(void)
 {
+	if (anybody)
+		return READ_ONCE(victim);
 	/* A breakpoint counts as an NMI, so that in_task() would not do. */
 	return current == READ_ONCE(victim) && !in_hardirq() && !in_serving_softirq();
 }
@@ -298,11 +304,14 @@ static int at_a_place(enum how how, char *args)
 	there.how = how;
 	there.where[0] = after[0] = '\0';
 	entries = 1;
+	anybody = false;
 	while ((word = strsep(&args, " "))) {
 		if (!strncmp(word, "in=", 3))
 			strscpy(there.where, word + 3);
 		else if (!strncmp(word, "after=", 6))
 			strscpy(after, word + 6);
+		else if (!strcmp(word, "any"))
+			anybody = true;
 		else if (strncmp(word, "nth=", 4) || kstrtoint(word + 4, 0, &entries) || entries < 1)
 			return -EINVAL;
 	}
