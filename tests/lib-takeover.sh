@@ -6,7 +6,9 @@
 #	NAME DISK NUMBER HOW
 #
 # where DISK is the kernel's name, NUMBER the runner's, and HOW process, hardirq, nmi, or FUNCTION, in
-# which a writer of that disk dies. The disks have three partitions: bytes that must stay, the one that
+# which a writer of that disk dies: as it is entered, nmi:FUNCTION in an NMI that comes at that moment,
+# unlock:FUNCTION as it lets the first lock go after that, any:FUNCTION whoever enters it, interrupts
+# included. idle: in process context, without writers. The disks have three partitions: bytes that must stay, the one that
 # a panic is written to, and an ext4 file system. Needs tests/lib.sh.
 
 # part DISK N
@@ -54,6 +56,7 @@ busy() {
 	done
 	(cd /mnt && md5sum synced.* >sums)
 	sync
+	[ -z "$SYNCED_ONLY" ] || return 0
 	for _i in 1 2 3 4; do
 		(while :; do dd if=/dev/zero of=/mnt/busy.$_i bs=16k count=32 conv=fsync 2>/dev/null; done) &
 	done
@@ -87,12 +90,17 @@ run_takeovers() {
 	else
 		check "$1: armed" armed
 	fi
+	[ "$4" = idle ] && SYNCED_ONLY=1 || SYNCED_ONLY=
 	busy "$2" || bail "no file system on $(part "$2" 3)"
 	next_stage $((STAGE + 1))
 	echo "$(uuid "$1") last words" >/dev/kmsg
 	case $4 in
 	process | softirq | hardirq) crash "panic@$4" ;;
 	nmi) crash panic@nmi; echo "@nmi" >&3 ;;
+	idle) crash panic@process ;;
+	any:*) crash "panic in=${4#any:} any"; sleep 5; dd if=/dev/zero of=/mnt/victim bs=4k count=8 conv=fsync ;;
+	nmi:*) (crash "nmi in=${4#nmi:}" && dd if=/dev/zero of=/mnt/victim bs=4k count=8 conv=fsync) ;;
+	unlock:*) (crash "panic in=_raw_spin_unlock after=${4#unlock:}" && dd if=/dev/zero of=/mnt/victim bs=4k count=8 conv=fsync) ;;
 	*) (crash "panic in=$4" && dd if=/dev/zero of=/mnt/victim bs=4k count=8 conv=fsync) ;;
 	esac
 	_down "$1"
