@@ -22,10 +22,12 @@
 #include <linux/kallsyms.h>
 #include <linux/kprobes.h>
 #include <linux/libata.h>
+#include <linux/libnvdimm.h>
 #include <linux/lockdep.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/nd.h>
 #include <linux/nvme_ioctl.h>
 #include <linux/of.h>
 #include <linux/pci.h>
@@ -576,6 +578,42 @@ bool mpstore_dax_read(void *to, const void *from, size_t len)
 void mpstore_dax_write(void *to, const void *from, size_t len)
 {
 	memcpy_flushcache(to, from, len);
+}
+
+/*
+ * The memory of a raw namespace, which the driver has no DAX for: its disk hangs below the
+ * namespace itself. NULL if it is none, or takes more than the processor's stores.
+ */
+void *mpstore_raw_pmem_map(struct block_device *bdev, size_t len)
+{
+#if IS_ENABLED(CONFIG_LIBNVDIMM)
+	struct device *dev = disk_to_dev(bdev->bd_disk)->parent;
+	u64 start = bdev->bd_start_sect << SECTOR_SHIFT;
+	typeof(&to_nd_region) region;
+	typeof(&is_nvdimm_sync) sync;
+	struct nd_namespace_io *nsio;
+	bool good = false;
+
+	if (!dev || !dev->parent || !dev->type || !dev->type->name ||
+	    (strcmp(dev->type->name, "nd_namespace_io") &&
+	     strcmp(dev->type->name, "nd_namespace_pmem")))
+		return NULL;
+	/* Not linked to, which would load it everywhere. */
+	region = symbol_get(to_nd_region);
+	sync = symbol_get(is_nvdimm_sync);
+	if (region && sync)
+		good = sync(region(dev->parent));
+	if (sync)
+		symbol_put(is_nvdimm_sync);
+	if (region)
+		symbol_put(to_nd_region);
+	nsio = to_nd_namespace_io(dev);
+	if (!good || start > resource_size(&nsio->res) || len > resource_size(&nsio->res) - start)
+		return NULL;
+	return memremap(nsio->res.start + start, len, MEMREMAP_WB);
+#else
+	return NULL;
+#endif
 }
 #endif
 #ifdef CONFIG_PCI

@@ -174,6 +174,7 @@ void *mpstore_dax_map(struct dax_device *dax, u64 start, size_t len);
 bool mpstore_dax_alive(struct dax_device *dax);
 bool mpstore_dax_read(void *to, const void *from, size_t len);
 void mpstore_dax_write(void *to, const void *from, size_t len);
+void *mpstore_raw_pmem_map(struct block_device *bdev, size_t len);
 
 /* linux/irq_work.h, linux/workqueue.h */
 void mpstore_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *work));

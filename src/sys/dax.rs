@@ -10,6 +10,7 @@ use super::{
 };
 use core::ptr::NonNull;
 use kernel::{
+    bindings as c,
     prelude::*,
     sync::Arc, //
 };
@@ -21,14 +22,15 @@ use mpstore_bindings as bindings;
 ///
 /// # Invariants
 ///
-/// `dax` is referenced. `base` is valid for reads and writes of `len` bytes for as long as the
-/// driver has the device.
+/// `dax` is referenced, if there is one; else `base` was mapped by `memremap()`. `base` is valid for
+/// reads and writes of `len` bytes for as long as the driver has the device.
 pub(crate) struct Dax {
-    dax: NonNull<bindings::dax_device>,
+    /// [`None`] for a raw namespace, which has no DAX.
+    dax: Option<NonNull<bindings::dax_device>>,
     base: NonNull<u8>,
     len: usize,
     /// Claimed as long as this is used.
-    _device: Arc<Device>,
+    device: Arc<Device>,
 }
 
 // SAFETY: The memory belongs to no thread.
@@ -45,16 +47,26 @@ impl Dax {
         let mut start = 0;
         // SAFETY: The device is open; `start` is valid for writes.
         let dax = unsafe { bindings::mpstore_dax_get(device.as_ptr(), &mut start) };
-        let dax = NonNull::new(dax)?;
+        let Some(dax) = NonNull::new(dax) else {
+            // SAFETY: The device is open.
+            let base = unsafe { bindings::mpstore_raw_pmem_map(device.as_ptr(), len) };
+            return Some(Self {
+                dax: None,
+                // INVARIANT: The callee mapped `len` bytes.
+                base: NonNull::new(base.cast::<u8>())?,
+                len,
+                device,
+            });
+        };
         // SAFETY: The reference is ours.
         let base = unsafe { bindings::mpstore_dax_map(dax.as_ptr(), start, len) };
         match NonNull::new(base.cast::<u8>()) {
             // INVARIANT: Referenced; the callee found `len` bytes there.
             Some(base) => Some(Self {
-                dax,
+                dax: Some(dax),
                 base,
                 len,
-                _device: device,
+                device,
             }),
             None => {
                 // SAFETY: The reference is ours, and given up once.
@@ -66,8 +78,11 @@ impl Dax {
 
     /// Whether its driver still has the device. Any context.
     pub(crate) fn alive(&self) -> bool {
-        // SAFETY: Referenced by the type invariant; reads a flag.
-        unsafe { bindings::mpstore_dax_alive(self.dax.as_ptr()) }
+        match self.dax {
+            // SAFETY: Referenced by the type invariant; reads a flag.
+            Some(dax) => unsafe { bindings::mpstore_dax_alive(dax.as_ptr()) },
+            None => !self.device.dead(),
+        }
     }
 
     fn place(&self, at: u64, len: usize) -> Result<*mut u8> {
@@ -105,7 +120,12 @@ impl Dax {
 
 impl Drop for Dax {
     fn drop(&mut self) {
-        // SAFETY: The reference is ours, and given up once.
-        unsafe { bindings::mpstore_dax_put(self.dax.as_ptr()) };
+        // SAFETY: The reference, or the mapping, is ours by the type invariant, and given up once.
+        unsafe {
+            match self.dax {
+                Some(dax) => bindings::mpstore_dax_put(dax.as_ptr()),
+                None => c::memunmap(self.base.as_ptr().cast()),
+            }
+        }
     }
 }
