@@ -13,9 +13,11 @@ ENTER := $(TOP)/qemu/enter
 # Kbuild's own switches go through; everything else is decided here.
 KFLAGS := $(foreach v,V W C,$(if $($(v)),$(v)=$($(v))))
 
-ifneq ($(filter-out custom debug stock,$(KERNEL)),)
-$(error KERNEL is custom, debug or stock, not '$(KERNEL)')
+ifneq ($(filter-out custom debug stock sid,$(KERNEL)),)
+$(error KERNEL is custom, debug, stock or sid, not '$(KERNEL)')
 endif
+# Rust crates do not mix compilers: sid's kernel comes with a build root of its own.
+SUITE_OF = $(if $(filter sid,$(1)),MPSTORE_SUITE=sid)
 
 .DEFAULT_GOAL := modules
 .PHONY: help modules demo test test-all vm vmtest soak bench clean clippy clippy-module fmt fmt-check buildroot kernel guest tool install uninstall deb
@@ -24,7 +26,7 @@ help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
 		awk -F'|' '!seen[$$1]++ { printf "  make %-10s %s\n", $$1, $$2 }'
 	@echo
-	@echo '  KERNEL=custom|debug|stock  which kernel to build for and to boot (custom; demo: stock)'
+	@echo '  KERNEL=custom|debug|stock|sid  which kernel to build for and to boot (custom; demo: stock)'
 	@echo '  KDIR=DIR                   modules: build against this tree'
 	@echo '  T="NAME..."                test, vmtest: only these tests'
 	@echo '  V=1                        say every command'
@@ -50,7 +52,7 @@ endif
 
 # $(call kbuild,SOURCE,FOLDER,FLAGS): in the build root, with its compilers.
 kbuild = set -e; mkdir -p $(OUT)/$(2); dir=`$(TOP)/qemu/kernel/build --path $(KERNEL)`; \
-	$(ENTER) make --no-print-directory -C "$$dir/build" -j$(JOBS) `cat "$$dir/makeflags"` \
+	$(call SUITE_OF,$(KERNEL)) $(ENTER) make --no-print-directory -C "$$dir/build" -j$(JOBS) `cat "$$dir/makeflags"` \
 	M=$(1) MO=$(OUT)/$(2) $(3) $(KFLAGS) modules
 
 demo: ## boot, write, crash, look: what mpstore is for, in a minute; KERNEL=custom adds kexec
@@ -64,6 +66,7 @@ test-all: ## `make test`, and what takes too long for it: hours
 	@$(MAKE) test
 	@$(MAKE) vmtest T="kho_memory takeover_matrix takeover_iommu takeover_places"
 	@$(MAKE) vmtest KERNEL=stock
+	@$(MAKE) vmtest KERNEL=sid
 	@MPSTORE_CMDLINE=kho_scratch=64M,256M,64M $(MAKE) vmtest KERNEL=debug
 
 vmtest: modules guest ## only the tests in virtual machines
@@ -127,6 +130,7 @@ buildroot: ## the Debian tree with the compilers and QEMU, in the cache
 	@$(TOP)/qemu/buildroot >/dev/null
 
 kernel: buildroot ## the kernel KERNEL, in the cache
+	@$(if $(call SUITE_OF,$(KERNEL)),$(call SUITE_OF,$(KERNEL)) $(TOP)/qemu/buildroot >/dev/null)
 	@$(TOP)/qemu/kernel/build $(KERNEL) >/dev/null
 
 clean: ## remove what was built here (the cache keeps kernels and build root)

@@ -7,9 +7,15 @@ TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # checkouts share what they have in common.
 CACHE=${MPSTORE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mpstore}
 ARCH_DEB=amd64
-SUITE=trixie
+# The suite that compilers and kernels come from. sid is a second build root, for
+# KERNEL=sid only; QEMU and all other programs are always the first one's.
+SUITE=${MPSTORE_SUITE:-trixie}
 # Kernel series this code knows, newest first.
-KERNEL_SERIES=${MPSTORE_KERNEL_SERIES:-"7.3"}
+case $SUITE in
+trixie) KERNEL_SERIES=${MPSTORE_KERNEL_SERIES:-"7.3"} ;;
+sid) KERNEL_SERIES=${MPSTORE_SID_SERIES:-"7.2"} ;;
+*) echo "mpstore: MPSTORE_SUITE is trixie or sid, not '$SUITE'" >&2; exit 1 ;;
+esac
 
 say() { printf '==> %s\n' "$*" >&2; }
 die() { printf 'mpstore: %s\n' "$*" >&2; exit 1; }

@@ -23,6 +23,7 @@ use crate::{
         Kinds, //
     },
     regions,
+    sys::slots::RcuSlots,
 };
 use kernel::{
     configfs::{
@@ -48,11 +49,17 @@ const TYPE: usize = CHOICES.len();
 const POWER: usize = TYPE + 1;
 const SWITCHES: usize = POWER + 1;
 
+/// What the directories are made with, while the subsystem is registered.
+static CONTROL: RcuSlots<Control, 1> = RcuSlots::new();
+
 /// The directory `mpstore`.
+///
+/// It has no data: the `kernel` crate of Linux 7.2 looks for that of a subsystem's own directory
+/// in the wrong place.
 #[pin_data]
-struct Root {
-    control: Arc<Control>,
-}
+struct Root {}
+
+const _: () = assert!(size_of::<Root>() == 0 && align_of::<Root>() == 1);
 
 /// What `type` says.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,13 +123,22 @@ impl Configfs {
                 features: 0,
             ],
         };
+        CONTROL.put(0, control).map_err(|_| EBUSY)?;
         let subsystem = KBox::pin_init(
-            Subsystem::new(c"mpstore", item_type, try_pin_init!(Root { control })),
+            Subsystem::new(c"mpstore", item_type, try_pin_init!(Root {})),
             GFP_KERNEL,
-        )?;
+        )
+        .inspect_err(|_| drop(CONTROL.take(0)))?;
         Ok(Self {
             _subsystem: subsystem,
         })
+    }
+}
+
+impl Drop for Configfs {
+    fn drop(&mut self) {
+        // Before the subsystem goes: a directory that is asked for from now on is refused.
+        drop(CONTROL.take(0));
     }
 }
 
@@ -166,9 +182,10 @@ impl GroupOperations for Root {
 
     fn make_group(&self, name: &CStr) -> Result<impl PinInit<Group<Item>, Error>> {
         params::check_name(name)?;
-        let entry = self.control.dispatcher().find(name);
+        let control = CONTROL.get(0).ok_or(ENODEV)?;
+        let entry = control.dispatcher().find(name);
         let state = State {
-            control: self.control.clone(),
+            control,
             choices: Choices::new()?,
             medium: Medium::Ram,
             off: entry.as_ref().map_or(Kinds::default(), |entry| {

@@ -2,14 +2,12 @@
 
 //! Short texts that are read without a lock and changed now and then.
 
-use kernel::sync::{
-    atomic::{
-        Acquire,
-        Atomic,
-        Relaxed,
-        Release, //
-    },
-    barrier, //
+use crate::sys::context;
+use kernel::sync::atomic::{
+    Acquire,
+    Atomic,
+    Relaxed,
+    Release, //
 };
 
 /// Up to 128 bytes.
@@ -50,7 +48,7 @@ impl SharedText {
         }
         let seq = self.seq.load(Relaxed);
         self.seq.store(seq.wrapping_add(1), Relaxed);
-        barrier::smp_mb(barrier::Write);
+        context::smp_write_barrier();
         self.len.store(text.len(), Relaxed);
         for (word, bytes) in self.words.iter().zip(text.chunks(8)) {
             let mut raw = [0; 8];
@@ -77,7 +75,7 @@ impl SharedText {
             {
                 bytes.copy_from_slice(&word.load(Relaxed).to_ne_bytes());
             }
-            barrier::smp_mb(barrier::Read);
+            context::smp_read_barrier();
             if seq % 2 == 0 && self.seq.load(Relaxed) == seq {
                 break;
             }

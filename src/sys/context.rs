@@ -46,8 +46,26 @@ pub(crate) fn write_barrier() {
         core::arch::asm!("sfence", options(nostack, preserves_flags))
     };
     // A call of a function elsewhere.
-    #[cfg(not(CONFIG_X86_64))]
+    #[cfg(all(not(CONFIG_X86_64), not(mpstore_before_7_3)))]
     kernel::sync::barrier::mb(kernel::sync::barrier::Write);
+    #[cfg(all(not(CONFIG_X86_64), mpstore_before_7_3))]
+    full_barrier();
+}
+
+/// Orders stores as the other CPUs see them. Any context.
+pub(crate) fn smp_write_barrier() {
+    #[cfg(not(mpstore_before_7_3))]
+    kernel::sync::barrier::smp_mb(kernel::sync::barrier::Write);
+    #[cfg(mpstore_before_7_3)]
+    kernel::sync::barrier::smp_wmb();
+}
+
+/// Orders loads of what other CPUs store. Any context.
+pub(crate) fn smp_read_barrier() {
+    #[cfg(not(mpstore_before_7_3))]
+    kernel::sync::barrier::smp_mb(kernel::sync::barrier::Read);
+    #[cfg(mpstore_before_7_3)]
+    kernel::sync::barrier::smp_rmb();
 }
 
 #[allow(dead_code)] // The function tracer's callback is to use it.
