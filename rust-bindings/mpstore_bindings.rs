@@ -27,4 +27,11 @@
 
 use pin_init::MaybeZeroable;
 
+// Only pointers to it are needed, in `struct console`.
+#[cfg(mpstore_before_7_3)]
+#[repr(C)]
+pub struct tty_driver {
+    _unused: [u8; 0],
+}
+
 include!(env!("MPSTORE_BINDINGS"));

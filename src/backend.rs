@@ -27,6 +27,7 @@ use crate::record::{
     RecordId,
     RecordInfo, //
 };
+use crate::sys::errno::EOPNOTSUPP;
 use crate::sys::mem::UserBytes;
 use kernel::{
     fmt,

@@ -15,6 +15,7 @@
     allow(dead_code, unused_imports, unused_variables, unused_mut)
 )]
 
+use crate::sys::errno::EOPNOTSUPP;
 use crate::sys::{
     zlib,
     zstd,

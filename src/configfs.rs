@@ -9,6 +9,8 @@
 //! Lock order: the mutex of a directory, then that of `control.rs`. Configfs calls with its own
 //! locks held.
 
+#[cfg(mpstore_before_7_3)]
+use crate::THIS_MODULE; // For `configfs_attrs!`.
 use crate::{
     control::Control,
     dispatch::Entry,

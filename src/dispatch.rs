@@ -7,6 +7,7 @@
 //! removes one holds a mutex (in `control.rs`) and waits for a grace period. One backend's failure
 //! is counted, said once, and costs the others nothing.
 
+use crate::sys::errno::EOPNOTSUPP;
 use crate::{
     backend::{
         Backend,

@@ -12,6 +12,7 @@
 
 mod catalog;
 
+use crate::sys::errno::ESTALE;
 use crate::{
     control::KmsgBytes,
     dispatch::{

@@ -6,6 +6,7 @@
 //! the test that compares it with the documentation. Parameters are named as those of ramoops and
 //! pstore where they mean the same thing.
 
+use crate::sys::errno::EOPNOTSUPP;
 use crate::{
     backend::mem::Fault,
     compress,

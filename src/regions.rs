@@ -448,7 +448,7 @@ pub(crate) fn kho(config: &KhoConfig) -> Result<KBox<dyn Backend>> {
         "{}: nothing can be handed over: this kernel was built without CONFIG_KEXEC_HANDOVER\n",
         &*config.name
     );
-    Err(EOPNOTSUPP)
+    Err(crate::sys::errno::EOPNOTSUPP)
 }
 
 /// Makes the backend for EFI variables. May sleep.
@@ -467,7 +467,7 @@ pub(crate) fn efi(config: &EfiConfig) -> Result<KBox<dyn Backend>> {
         "{}: there are no EFI variables: this kernel was built without CONFIG_EFI\n",
         &*config.name
     );
-    Err(EOPNOTSUPP)
+    Err(crate::sys::errno::EOPNOTSUPP)
 }
 
 /// Makes the backend for ACPI's ERST. May sleep.
@@ -486,7 +486,7 @@ pub(crate) fn erst(config: &ErstConfig) -> Result<KBox<dyn Backend>> {
         "{}: there is no ACPI ERST: this kernel was built without CONFIG_ACPI_APEI\n",
         &*config.name
     );
-    Err(EOPNOTSUPP)
+    Err(crate::sys::errno::EOPNOTSUPP)
 }
 
 /// Makes the backend of one block device. May sleep.
@@ -525,5 +525,5 @@ pub(crate) fn blk(config: &BlkConfig) -> Result<KBox<dyn Backend>> {
         &*config.name,
         kernel::str::BStr::from_bytes(config.target.to_bytes())
     );
-    Err(EOPNOTSUPP)
+    Err(crate::sys::errno::EOPNOTSUPP)
 }

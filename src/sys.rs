@@ -21,6 +21,7 @@ pub(crate) mod delay;
 pub(crate) mod dmabuf;
 #[cfg(CONFIG_EFI)]
 pub(crate) mod efivar;
+pub(crate) mod errno;
 #[cfg(CONFIG_ACPI_APEI)]
 pub(crate) mod erst;
 pub(crate) mod file;

@@ -10,6 +10,7 @@
 mod arm;
 mod watch;
 
+use crate::sys::errno::EOPNOTSUPP;
 use crate::{
     backend::blk::panic_io::{
         PanicError,

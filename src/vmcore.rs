@@ -4,6 +4,7 @@
 //!
 //! See `Documentation/kdump.md`.
 
+use crate::sys::errno::EOPNOTSUPP;
 use crate::{
     params::Vmcore,
     sys::{

@@ -32,6 +32,11 @@ use self::{
         Streams, //
     },
 };
+use crate::sys::errno::{
+    EOPNOTSUPP,
+    ESHUTDOWN,
+    ESTALE, //
+};
 #[cfg(CONFIG_PCI)]
 use crate::takeover::{
     Settings,

@@ -11,6 +11,7 @@ use super::shelf::{
     Item,
     Shelf, //
 };
+use crate::sys::errno::EOPNOTSUPP;
 use crate::{
     backend::{
         Backend,

@@ -10,6 +10,10 @@
 //! When the backend goes, everything is left as it is, for the next kernel or the next load: like a
 //! RAM region, the medium does not go with the module.
 
+use crate::sys::errno::{
+    EOPNOTSUPP,
+    ESTALE, //
+};
 use crate::{
     backend::{
         ram::Ram,

@@ -9,6 +9,7 @@ mod slots;
 mod stream;
 mod trace;
 
+use crate::sys::errno::ESTALE;
 use crate::{
     backend::{
         Backend,

@@ -6,6 +6,7 @@
 //! memory. What this kernel adds is noted in a crash without allocation and fetched when somebody
 //! looks.
 
+use crate::sys::errno::ESTALE;
 use crate::{
     compress::Unpacker,
     record::{

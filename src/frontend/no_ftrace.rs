@@ -3,6 +3,7 @@
 //! Stands in for the function trace frontend where the kernel has no function tracer.
 
 use crate::dispatch::Dispatcher;
+use crate::sys::errno::EOPNOTSUPP;
 use kernel::{
     debugfs::Dir,
     prelude::*,

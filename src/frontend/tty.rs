@@ -6,6 +6,7 @@
 //! with time and tty; the format is described in `mpstore_format::tty` and
 //! `Documentation/format-ram.md`.
 
+use crate::sys::errno::EOPNOTSUPP;
 use crate::{
     backend::Context,
     dispatch::Dispatcher,

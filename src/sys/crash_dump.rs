@@ -5,6 +5,7 @@
 //! C headers: [`include/linux/crash_dump.h`](srctree/include/linux/crash_dump.h),
 //! [`include/linux/namei.h`](srctree/include/linux/namei.h)
 
+use super::errno::EOPNOTSUPP;
 use kernel::{
     error::{
         from_result,

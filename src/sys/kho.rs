@@ -6,6 +6,7 @@
 //!
 //! C header: [`include/linux/kexec_handover.h`](srctree/include/linux/kexec_handover.h)
 
+use super::errno::EOPNOTSUPP;
 use super::mem::PersistentMem;
 use core::{
     mem::ManuallyDrop,

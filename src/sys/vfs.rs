@@ -10,6 +10,10 @@
 //! [`include/linux/fs_context.h`](srctree/include/linux/fs_context.h),
 //! [`include/linux/dcache.h`](srctree/include/linux/dcache.h)
 
+use super::errno::{
+    ENAMETOOLONG,
+    ESTALE, //
+};
 use super::other_fs::{
     Displaced,
     OpenFile, //

@@ -12,6 +12,7 @@ use super::io::{
     put_bytes,
     Blocks, //
 };
+use crate::sys::errno::ESTALE;
 use crate::{
     compress::Unpacker,
     record::{

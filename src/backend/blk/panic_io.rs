@@ -6,6 +6,10 @@
 //! DAX device, an MTD with a panic write) implements [`PanicIo`]; the block backend has one for each
 //! device where there is a way, and keeps no panics where there is none.
 
+use crate::sys::errno::{
+    EOPNOTSUPP,
+    ESTALE, //
+};
 use kernel::{
     fmt,
     prelude::*, //

@@ -10,6 +10,7 @@ use super::area::{
     cookie,
     Area, //
 };
+use crate::sys::errno::ESTALE;
 use crate::{
     compress::Unpacker,
     record::{

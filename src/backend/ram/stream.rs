@@ -6,6 +6,7 @@ use super::area::{
     Area,
     Place, //
 };
+use crate::sys::errno::ESTALE;
 use crate::{
     backend::Context,
     sys::{

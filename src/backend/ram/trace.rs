@@ -12,6 +12,7 @@
 //! With parity a block has one writer at a time.
 
 use super::area::Area;
+use crate::sys::errno::ESTALE;
 use crate::{
     record::Call,
     sys::{
