@@ -186,13 +186,16 @@ pub(crate) static OPS: kernel::bindings::kernel_param_ops = kernel::bindings::ke
 };
 
 /// Puts a string into `.modinfo`.
+///
+/// `used(compiler)`, as `module!` has it: a plain `used` of newer compilers marks the section as one
+/// that the linker has to keep, and what is marked is not put together with what is not.
 #[macro_export]
 macro_rules! modinfo {
     ($($part:expr),+ $(,)?) => {
         const _: () = {
             const TEXT: &str = concat!($($part),+, "\0");
             #[link_section = ".modinfo"]
-            #[used]
+            #[used(compiler)]
             static INFO: [u8; TEXT.len()] = {
                 let (mut to, mut n) = ([0; TEXT.len()], 0);
                 while n < to.len() {
@@ -222,7 +225,7 @@ macro_rules! define_params {
             $crate::modinfo!("parmtype=", stringify!($name), ":", stringify!($ty));
             const _: () = {
                 #[link_section = "__param"]
-                #[used]
+                #[used(compiler)]
                 static ENTRY: kernel::module_param::KernelParam =
                     kernel::module_param::KernelParam::new(kernel::bindings::kernel_param {
                         name: kernel::str::as_char_ptr_in_const_context(
