@@ -79,7 +79,7 @@ soak: ## SOAK=100 panics, each written to three disks' controllers: Documentatio
 
 bench: ## measure against the in-tree pstore, in instructions: Documentation/performance.md
 	@$(MAKE) --no-print-directory -s modules guest KERNEL=custom
-	@$(ENTER) qemu/bench --jobs $(JOBS) $(if $(T),--only '$(T)')
+	@$(ENTER) qemu/bench --jobs $(JOBS) $(if $(T),--only '$(T)') $(if $(RESUME),--resume)
 
 vm: modules guest ## a shell in a virtual machine with mpstore loaded
 	@$(ENTER) qemu/vm shell --kernel $(KERNEL)

@@ -36,7 +36,8 @@ usage: bench COMMAND
   insmod FILE [PARAMETER...]
       load a module and leave it
   mount CASE FOLDER TYPE
-      cost of mounting TYPE, as CASE-read of reading every file in it; also how many
+      cost of mounting TYPE, as CASE-list of listing what is in it for the first time,
+      as CASE-read of reading every file; also how many
       files, how many bytes, and how many of the files are compressed
   oops CASE
       cost of a child that oopses, to the end of waiting for it
@@ -228,7 +229,7 @@ fn files(folder: &str) -> Result<Vec<std::path::PathBuf>> {
 }
 
 fn mount_and_read(case: &str, folder: &str, kind: &str) -> Result<()> {
-    let (mut mounts, mut reads) = (Vec::new(), Vec::new());
+    let (mut mounts, mut lists, mut reads) = (Vec::new(), Vec::new(), Vec::new());
     let mut buffer = vec![0; 1 << 20];
     let (mut count, mut bytes, mut packed) = (0, 0, 0);
     for _ in 0..REPETITIONS {
@@ -242,7 +243,8 @@ fn mount_and_read(case: &str, folder: &str, kind: &str) -> Result<()> {
             )?)
         })?;
         mounts.push(ticks as f64);
-        let paths = files(folder)?;
+        let (ticks, paths) = cost(|| files(folder))?;
+        lists.push(ticks as f64);
         (count, bytes) = (paths.len(), 0);
         packed = paths
             .iter()
@@ -266,6 +268,7 @@ fn mount_and_read(case: &str, folder: &str, kind: &str) -> Result<()> {
         umount(folder)?;
     }
     report(case, &mounts);
+    report(&format!("{case}-list"), &lists);
     report(&format!("{case}-read"), &reads);
     report(
         &format!("{case}-files"),
