@@ -129,6 +129,13 @@ pub(crate) trait Backend: Send + Sync {
     /// Calls `f` for every record that can be read. May sleep.
     fn records(&self, f: &mut dyn FnMut(&RecordInfo) -> Result) -> Result;
 
+    /// What [`Self::records`] left open ([`RecordInfo::open`]): how many bytes of content a record
+    /// has, and whether they are still compressed because they can't be decompressed. `ESTALE` if
+    /// another has taken its place. May sleep.
+    fn settle(&self, _id: &RecordId) -> Result<(usize, bool)> {
+        Err(ESTALE)
+    }
+
     /// Calls `f` for every run of the recorder of which it keeps records apart from the others'.
     /// May sleep.
     fn generations(&self, _f: &mut dyn FnMut(&GenerationInfo<'_>) -> Result) -> Result {
@@ -147,7 +154,7 @@ pub(crate) trait Backend: Send + Sync {
     }
 
     /// Content of a record; `ESTALE` if another has taken its place. May sleep.
-    fn read(&self, id: &RecordId) -> Result<VVec<u8>>;
+    fn read(&self, id: &RecordId) -> Result<KVVec<u8>>;
 
     /// Erases that record and nothing else; `ESTALE` if another has taken its place. May sleep.
     fn erase(&self, id: &RecordId) -> Result;

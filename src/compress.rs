@@ -144,7 +144,7 @@ impl Packer {
 /// Decompresses records, one at a time. What it needs is allocated when it is first needed.
 #[derive(Default)]
 pub(crate) struct Unpacker {
-    text: VVec<u8>,
+    text: KVVec<u8>,
     #[cfg(CONFIG_ZLIB_INFLATE)]
     inflate: Option<zlib::Inflate>,
     #[cfg(CONFIG_ZSTD_DECOMPRESS)]
@@ -159,10 +159,11 @@ impl Unpacker {
         record: &[u8],
         limit: usize,
     ) -> Result<Result<&[u8], &'static str>> {
-        if self.text.len() < limit {
-            self.text = VVec::from_elem(0, limit, GFP_KERNEL)?;
+        if self.text.capacity() != limit {
+            self.text = KVVec::with_capacity(limit, GFP_KERNEL)?;
         }
-        let text = self.text.get_mut(..limit).ok_or(EINVAL)?;
+        self.text.clear();
+        let text = &mut self.text;
         let method = Method::of(record);
         let done = match method {
             #[cfg(CONFIG_ZLIB_INFLATE)]
@@ -183,7 +184,7 @@ impl Unpacker {
             _ => None,
         };
         Ok(match done.unwrap_or(Err(Damage::Unsupported)) {
-            Ok(len) => Ok(text.get(..len).unwrap_or(&[])),
+            Ok(()) => Ok(&self.text),
             Err(damage) => Err(match (damage, method) {
                 (Damage::Cut, Method::Deflate) => "its end is missing",
                 (Damage::TooLong, _) => "it is longer than any record should be",
@@ -194,5 +195,10 @@ impl Unpacker {
                 (Damage::Unsupported, Method::Zstd) => "this kernel has no zstd",
             }),
         })
+    }
+
+    /// The text of the record that was decompressed last.
+    pub(crate) fn take(&mut self) -> KVVec<u8> {
+        core::mem::take(&mut self.text)
     }
 }

@@ -240,6 +240,7 @@ impl Neighbour {
                 usec: nsec / 1000,
             }),
             compressed: false,
+            open: false,
         }
     }
 

@@ -152,6 +152,9 @@ pub(crate) struct RecordInfo {
     pub(crate) stamp: Option<Stamp>,
     /// Whether the content is still compressed, because it can't be decompressed.
     pub(crate) compressed: bool,
+    /// Whether size and `compressed` are not known yet: to know them, most of the work of reading
+    /// it has to be done.
+    pub(crate) open: bool,
 }
 
 /// A run of the recorder, of which a backend keeps the records apart from those of other runs.

@@ -8,6 +8,7 @@
 #[cfg(CONFIG_BLOCK)]
 pub(crate) mod bdev;
 pub(crate) mod bell;
+pub(crate) mod bytes;
 pub(crate) mod console;
 pub(crate) mod context;
 pub(crate) mod cpu;

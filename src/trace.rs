@@ -9,7 +9,7 @@
 //! ```
 
 use crate::sys::{
-    context,
+    bytes, context,
     kallsyms::{
         self,
         Symbol, //
@@ -49,13 +49,11 @@ pub(crate) fn size(zones: &[(u32, &[u8])]) -> usize {
 }
 
 /// Text that grows, for [`write!`].
-struct Text(VVec<u8>);
+struct Text(KVVec<u8>);
 
 impl Write for Text {
     fn write_str(&mut self, s: &str) -> kernel::fmt::Result {
-        self.0
-            .extend_from_slice(s.as_bytes(), GFP_KERNEL)
-            .map_err(|_| kernel::fmt::Error)
+        bytes::append(&mut self.0, s.as_bytes()).map_err(|_| kernel::fmt::Error)
     }
 }
 
@@ -101,7 +99,7 @@ impl Names {
         let cached = self.cache.get_mut(slot).ok_or(EINVAL)?;
         if cached.address == address {
             if let Some(name) = cached.name.get(..cached.len).filter(|n| !n.is_empty()) {
-                text.0.extend_from_slice(name, GFP_KERNEL)?;
+                bytes::append(&mut text.0, name)?;
                 return Ok(());
             }
         }
@@ -112,7 +110,7 @@ impl Names {
         } else {
             self.symbol.name(here)
         };
-        text.0.extend_from_slice(name, GFP_KERNEL)?;
+        bytes::append(&mut text.0, name)?;
         if let Some(room) = cached.name.get_mut(..name.len()) {
             room.copy_from_slice(name);
             (cached.address, cached.len) = (address, name.len());
@@ -126,14 +124,14 @@ impl Names {
 ///
 /// Only addresses of this kernel's version are named. Those of another are given as numbers, as
 /// they were linked, for that kernel's `System.map`.
-pub(crate) fn text(zones: &[(u32, &[u8])]) -> Result<VVec<u8>> {
+pub(crate) fn text(zones: &[(u32, &[u8])]) -> Result<KVVec<u8>> {
     let slide = slide();
     let (mut callee, mut caller) = (Names::new(false)?, Names::new(true)?);
     let mut runs = KVec::with_capacity(zones.len(), GFP_KERNEL)?;
     for (index, (_, content)) in zones.iter().enumerate() {
         runs.push(Run::new(content, index), GFP_KERNEL)?;
     }
-    let mut text = Text(VVec::with_capacity(size(zones) * 4, GFP_KERNEL)?);
+    let mut text = Text(KVVec::with_capacity(size(zones) * 4, GFP_KERNEL)?);
     for (n, (index, record)) in Merge::new(&mut runs).enumerate() {
         let same = zones
             .get(index)

@@ -853,7 +853,7 @@ impl Backend for Blk {
         }
     }
 
-    fn read(&self, id: &RecordId) -> Result<VVec<u8>> {
+    fn read(&self, id: &RecordId) -> Result<KVVec<u8>> {
         let core = &self.core;
         if id.kind != Kind::Dmesg {
             return core.streams.as_ref().ok_or(ESTALE)?.ram.read(id);

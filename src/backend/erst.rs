@@ -335,7 +335,7 @@ impl Backend for Erst {
         self.shelf.records(f)
     }
 
-    fn read(&self, id: &RecordId) -> Result<VVec<u8>> {
+    fn read(&self, id: &RecordId) -> Result<KVVec<u8>> {
         self.shelf.read(id)
     }
 

@@ -95,7 +95,11 @@ impl Backend for Kept {
         self.ram.records(f)
     }
 
-    fn read(&self, id: &RecordId) -> Result<VVec<u8>> {
+    fn settle(&self, id: &RecordId) -> Result<(usize, bool)> {
+        self.ram.settle(id)
+    }
+
+    fn read(&self, id: &RecordId) -> Result<KVVec<u8>> {
         self.ram.read(id)
     }
 

@@ -808,7 +808,18 @@ impl Backend for Kho {
         Ok(())
     }
 
-    fn read(&self, id: &RecordId) -> Result<VVec<u8>> {
+    fn settle(&self, id: &RecordId) -> Result<(usize, bool)> {
+        let (number, inner) = Self::split(id);
+        if number == self.number {
+            return self.ram.settle(&inner);
+        }
+        let state = self.state.lock();
+        let mut all = state.old.iter();
+        let kept = all.find(|kept| kept.info.number == number).ok_or(ESTALE)?;
+        kept.open(&self.name)?.settle(&inner)
+    }
+
+    fn read(&self, id: &RecordId) -> Result<KVVec<u8>> {
         let (number, inner) = Self::split(id);
         if number == self.number {
             return self.ram.read(&inner);

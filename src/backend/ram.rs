@@ -306,8 +306,7 @@ impl Backend for Ram {
     }
 
     fn records(&self, f: &mut dyn FnMut(&RecordInfo) -> Result) -> Result {
-        self.slots
-            .records(&self.name, &self.area, &self.layout, f)?;
+        self.slots.records(&self.area, &self.layout, f)?;
         for kind in Kind::ALL {
             let size = match (kind, &self.trace) {
                 (Kind::Ftrace, Some(trace)) => trace.size(&self.area)?,
@@ -323,13 +322,21 @@ impl Backend for Ram {
                     size,
                     stamp: None,
                     compressed: false,
+                    open: false,
                 })?;
             }
         }
         Ok(())
     }
 
-    fn read(&self, id: &RecordId) -> Result<VVec<u8>> {
+    fn settle(&self, id: &RecordId) -> Result<(usize, bool)> {
+        match id.kind {
+            Kind::Dmesg => self.slots.settle(&self.name, &self.area, &self.layout, id),
+            _ => Err(ESTALE),
+        }
+    }
+
+    fn read(&self, id: &RecordId) -> Result<KVVec<u8>> {
         match id.kind {
             Kind::Dmesg => self.slots.read(&self.area, &self.layout, id),
             Kind::Ftrace => self.trace.as_ref().ok_or(ESTALE)?.read(&self.area),

@@ -16,6 +16,7 @@ use crate::{
         Stamp, //
     },
     sys::{
+        bytes,
         context,
         sysctl::Sysctl, //
     },
@@ -159,6 +160,7 @@ impl<K: Copy + PartialEq + Send> Shelf<K> {
                 size: *size,
                 stamp: item.sec.map(|sec| Stamp { sec, usec: 0 }),
                 compressed: *damaged,
+                open: false,
             };
             list.push(info, GFP_KERNEL)?;
         }
@@ -167,7 +169,7 @@ impl<K: Copy + PartialEq + Send> Shelf<K> {
     }
 
     /// As `Backend::read()`. May sleep.
-    pub(super) fn read(&self, id: &RecordId) -> Result<VVec<u8>> {
+    pub(super) fn read(&self, id: &RecordId) -> Result<KVVec<u8>> {
         let list = self.held.lock();
         let same = |held: &&Held<K>| id.kind == Kind::Dmesg && held.item.id == id.id;
         let held = list.iter().find(same).ok_or(ESTALE)?;
@@ -178,9 +180,7 @@ impl<K: Copy + PartialEq + Send> Shelf<K> {
                 .unpack(&held.item.content, TEXT_MAX)?
                 .map_err(|_| EIO)?;
         }
-        let mut bytes = VVec::new();
-        bytes.extend_from_slice(text, GFP_KERNEL)?;
-        Ok(bytes)
+        bytes::copy(text)
     }
 
     /// Has `f` erase a record, of which it is told key and cost, on the medium, and forgets it if

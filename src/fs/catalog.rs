@@ -47,10 +47,14 @@ use kernel::{
     },
 };
 
+/// What the names of records end in that can't be decompressed.
+const SUFFIX: &str = ".enc.z";
+
 /// A record, or the directory of a backend.
 #[pin_data]
 pub(crate) struct Item {
     number: u64,
+    /// With [`SUFFIX`], which only some have, if it is a record of ours.
     name: CString,
     record: Option<Record>,
     alive: Atomic<bool>,
@@ -94,9 +98,16 @@ impl Source {
                 info.id.kind.as_str(),
                 entry.name(),
                 info.id.id,
-                if info.compressed { ".enc.z" } else { "" }
+                SUFFIX
             ))?),
             Self::InTree(other) => other.file_name(&info.id),
+        }
+    }
+
+    fn settle(&self, id: &RecordId) -> Result<(usize, bool)> {
+        match self {
+            Self::Backend(entry) => entry.backend().settle(id),
+            Self::InTree(_) => Err(ESTALE),
         }
     }
 
@@ -124,7 +135,23 @@ pub(super) struct Record {
     /// Some grow while they are shown.
     size: Atomic<u64>,
     stamp: Option<Stamp>,
-    compressed: bool,
+    /// One of those below.
+    state: Atomic<u32>,
+}
+
+/// Neither size nor name are known yet.
+const OPEN: u32 = 0;
+/// It is shown as it should be.
+const WHOLE: u32 = 1;
+/// It can't be decompressed and is shown as it is.
+const PACKED: u32 = 2;
+
+fn state(info: &RecordInfo) -> u32 {
+    match info.compressed {
+        _ if info.open => OPEN,
+        false => WHOLE,
+        true => PACKED,
+    }
 }
 
 impl Item {
@@ -161,12 +188,42 @@ impl Item {
     /// Whether it stands for the record that `info` tells of, which may have grown.
     fn is(&self, info: &RecordInfo) -> bool {
         self.record.as_ref().is_some_and(|record| {
-            let same = record.id == info.id && record.compressed == info.compressed;
-            if same {
+            let same =
+                record.id == info.id && (info.open || record.state.load(Relaxed) == state(info));
+            if same && !info.open {
                 record.size.store(info.size as u64, Relaxed);
             }
             same
         })
+    }
+
+    /// Finds out what its name and its size are, which a mount does not wait for. Answers whether
+    /// it is there at all. To be called with the catalog locked. May sleep.
+    fn settle(&self) -> bool {
+        let Some(record) = &self.record else {
+            return true;
+        };
+        if record.state.load(Relaxed) != OPEN {
+            return true;
+        }
+        match record.source.settle(&record.id) {
+            Ok((size, packed)) => {
+                record.size.store(size as u64, Relaxed);
+                record
+                    .state
+                    .store(if packed { PACKED } else { WHOLE }, Relaxed);
+                true
+            }
+            // Another has its place: the next look at the backend finds that one.
+            Err(e) if e == ESTALE => {
+                self.kill();
+                false
+            }
+            Err(e) => {
+                pr_err!("{}: can't be read now: {:?}\n", &*self.name, e);
+                true
+            }
+        }
     }
 }
 
@@ -176,7 +233,17 @@ impl Node for Item {
     }
 
     fn name(&self) -> &[u8] {
-        self.name.to_bytes()
+        let name = self.name.to_bytes();
+        match &self.record {
+            Some(Record {
+                source: Source::Backend(_),
+                state,
+                ..
+            }) if state.load(Relaxed) != PACKED => {
+                name.strip_suffix(SUFFIX.as_bytes()).unwrap_or(name)
+            }
+            _ => name,
+        }
     }
 
     fn file(&self) -> Option<FileInfo> {
@@ -270,7 +337,7 @@ impl Shelf {
             id: info.id,
             size: Atomic::new(info.size as u64),
             stamp: info.stamp,
-            compressed: info.compressed,
+            state: Atomic::new(state(info)),
         };
         let number = *next;
         *next += 1;
@@ -307,7 +374,7 @@ impl Shelf {
         // The number may have been written otherwise, and there may be a suffix.
         self.by_key
             .get(&(kind.index(), id))
-            .filter(|item| item.alive() && item.name.to_bytes() == name)
+            .filter(|item| item.alive() && item.settle() && item.name() == name)
     }
 
     /// The file with the least number from `from` on.
@@ -316,7 +383,7 @@ impl Shelf {
         self.by_number
             .get(start..)?
             .iter()
-            .find(|item| item.alive())
+            .find(|item| item.alive() && item.settle())
     }
 
     fn kill(&self) {

@@ -406,6 +406,25 @@ impl PersistentMem {
         }
     }
 
+    /// Copies `len` bytes from offset `at` on to the end of `to`, or what there is and what there
+    /// is room for. Any context.
+    pub(crate) fn read_more(&self, at: usize, len: usize, to: &mut KVVec<u8>) {
+        let room = to.spare_capacity_mut();
+        let n = self.clamp(at, len).min(room.len());
+        if n > 0 {
+            // SAFETY: `at + n <= len` by `clamp()`, and `virt` is valid for `len` bytes; there is
+            // room for `n` bytes, which does not overlap the mapping.
+            unsafe {
+                kernel::bindings::memcpy_fromio(
+                    room.as_mut_ptr().cast(),
+                    self.virt.as_ptr().add(at).cast(),
+                    n,
+                );
+                to.inc_len(n);
+            }
+        }
+    }
+
     /// Stores a small value at offset `at`, or nothing if it does not fit. Calls no function, for
     /// those who are called for every function. Any context.
     #[inline]

@@ -153,7 +153,7 @@ pub(crate) trait Tree: Send + Sync + 'static {
 /// What is in a file that was opened.
 pub(crate) enum Content {
     /// These bytes.
-    Bytes(VVec<u8>),
+    Bytes(KVVec<u8>),
     /// What is in this file of another filesystem.
     File(OpenFile),
 }

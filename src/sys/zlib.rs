@@ -15,6 +15,7 @@
 )]
 
 use super::Damage;
+use core::mem::MaybeUninit;
 use kernel::prelude::*;
 use mpstore_bindings as bindings;
 
@@ -23,12 +24,12 @@ use mpstore_bindings as bindings;
 #[cfg(CONFIG_ZLIB_INFLATE)]
 const RAW_WINDOW_BITS_MAX: c_int = -15;
 
-fn stream(workspace: &mut [u8], input: &[u8], output: &mut [u8]) -> bindings::z_stream {
+fn stream(workspace: *mut u8, input: &[u8], output: &mut [MaybeUninit<u8>]) -> bindings::z_stream {
     bindings::z_stream {
-        workspace: workspace.as_mut_ptr().cast(),
+        workspace: workspace.cast(),
         next_in: input.as_ptr(),
         avail_in: input.len(),
-        next_out: output.as_mut_ptr(),
+        next_out: output.as_mut_ptr().cast(),
         avail_out: output.len(),
         ..Default::default()
     }
@@ -88,7 +89,10 @@ impl Deflate {
         if input.len() > self.input_max() {
             return None;
         }
-        let mut stream = stream(&mut self.workspace, input, output);
+        // SAFETY: Initialised memory is also memory that may be uninitialised; zlib only writes to
+        // it.
+        let out = unsafe { &mut *(core::ptr::from_mut(output) as *mut [MaybeUninit<u8>]) };
+        let mut stream = stream(self.workspace.as_mut_ptr(), input, out);
         // SAFETY: By the type invariant the workspace is what this call needs, and all that zlib
         // keeps is in there. `stream` outlives the calls; its state's pointer back to it is set
         // anew by each of them. `input` and `output` are valid for the lengths given.
@@ -126,10 +130,11 @@ impl Deflate {
 ///
 /// # Invariants
 ///
-/// `workspace` has the size that zlib asks for, and the alignment of a page.
+/// `workspace` has room for what zlib asks for, which need not be initialised, and is aligned for
+/// any type of C, as all that kvmalloc() gives.
 #[cfg(CONFIG_ZLIB_INFLATE)]
 pub(crate) struct Inflate {
-    workspace: VVec<u8>,
+    workspace: KVVec<u8>,
 }
 
 #[cfg(CONFIG_ZLIB_INFLATE)]
@@ -138,19 +143,21 @@ impl Inflate {
     pub(crate) fn new() -> Result<Self> {
         // SAFETY: No preconditions.
         let size = unsafe { bindings::zlib_inflate_workspacesize() };
-        // INVARIANT: vmalloc memory begins at a page.
+        // INVARIANT: The kernel's allocators align for any type of C.
         Ok(Self {
-            workspace: VVec::from_elem(0, usize::try_from(size)?, GFP_KERNEL)?,
+            workspace: KVVec::with_capacity(usize::try_from(size)?, GFP_KERNEL)?,
         })
     }
 
-    /// Decompresses one raw stream at the front of `input` and answers how many bytes of `output`
-    /// it is. What follows the stream is ignored, as the in-tree pstore does.
-    pub(crate) fn run(&mut self, input: &[u8], output: &mut [u8]) -> Result<usize, Damage> {
-        let mut stream = stream(&mut self.workspace, input, output);
+    /// Decompresses one raw stream at the front of `input` to the end of `output`, as far as there
+    /// is room. What follows the stream is ignored, as the in-tree pstore does.
+    pub(crate) fn run(&mut self, input: &[u8], output: &mut KVVec<u8>) -> Result<(), Damage> {
+        let room = output.spare_capacity_mut();
+        let len = room.len();
+        let mut stream = stream(self.workspace.as_mut_ptr(), input, room);
         // SAFETY: By the type invariant the workspace is what this call needs. `stream` outlives
-        // the calls, `input` and `output` are valid for the lengths given, and zlib_inflate()
-        // checks what it reads.
+        // the calls, `input` and `room` are valid for the lengths given, and zlib_inflate() checks
+        // what it reads; of the window it reads only what it has put there.
         let status = unsafe {
             let status = bindings::zlib_inflateInit2(&mut stream, RAW_WINDOW_BITS_MAX);
             if status == bindings::Z_OK as c_int {
@@ -160,7 +167,9 @@ impl Inflate {
             }
         };
         if status == bindings::Z_STREAM_END as c_int {
-            Ok(output.len().saturating_sub(stream.avail_out))
+            // SAFETY: zlib counts down from the whole room as it fills it from the front.
+            unsafe { output.inc_len(len - stream.avail_out) };
+            Ok(())
         } else if status == bindings::Z_OK as c_int || status == bindings::Z_BUF_ERROR {
             Err(match stream.avail_out {
                 0 => Damage::TooLong,

@@ -92,9 +92,9 @@ impl Decompress {
         })
     }
 
-    /// Decompresses `input`, which is whole frames and nothing else, and answers how many bytes of
-    /// `output` it is.
-    pub(crate) fn run(&mut self, input: &[u8], output: &mut [u8]) -> Result<usize, Damage> {
+    /// Decompresses `input`, which is whole frames and nothing else, to the end of `output`, as far
+    /// as there is room.
+    pub(crate) fn run(&mut self, input: &[u8], output: &mut KVVec<u8>) -> Result<(), Damage> {
         // SAFETY: The workspace is valid for writes of its length, and by the type invariant
         // aligned for what zstd puts there.
         let context = unsafe {
@@ -103,20 +103,26 @@ impl Decompress {
         if context.is_null() {
             return Err(Damage::Invalid);
         }
-        // SAFETY: The context was just made; `input` and `output` are valid for the lengths given,
+        let room = output.spare_capacity_mut();
+        let size = room.len();
+        // SAFETY: The context was just made; `input` and `room` are valid for the lengths given,
         // and zstd checks what it reads.
         let len = unsafe {
             bindings::zstd_decompress_dctx(
                 context,
-                output.as_mut_ptr().cast(),
-                output.len(),
+                room.as_mut_ptr().cast(),
+                size,
                 input.as_ptr().cast(),
                 input.len(),
             )
         };
         // SAFETY: No preconditions.
         match unsafe { bindings::zstd_get_error_code(len) } {
-            bindings::ZSTD_ErrorCode_ZSTD_error_no_error => Ok(len.min(output.len())),
+            bindings::ZSTD_ErrorCode_ZSTD_error_no_error => {
+                // SAFETY: So many bytes were written to the room, from its front on.
+                unsafe { output.inc_len(len.min(size)) };
+                Ok(())
+            }
             bindings::ZSTD_ErrorCode_ZSTD_error_dstSize_tooSmall => Err(Damage::TooLong),
             bindings::ZSTD_ErrorCode_ZSTD_error_srcSize_wrong => Err(Damage::Cut),
             _ => Err(Damage::Invalid),

@@ -24,6 +24,7 @@ use crate::{
     },
     sys::{
         bdev::IoBuffer,
+        bytes,
         mem::PersistentMem,
         raw_lock::{
             Level,
@@ -474,28 +475,20 @@ impl Dumps {
         zone: Zone,
         found: &Found,
         unpacker: &mut Unpacker,
-    ) -> Result<(VVec<u8>, Option<&'static str>)> {
+    ) -> Result<(KVVec<u8>, Option<&'static str>)> {
         let stored = self.fetch(medium, buffer, zone, found)?;
         let torn = found.intact(&stored) == Some(false);
-        let mut bytes = VVec::new();
         if found.info.compressed {
             // The in-tree reader's limit; no writer should have put in more.
             let limit = self.capacity().saturating_mul(EXPANSION_MAX);
             match unpacker.unpack(&stored, limit)? {
-                Ok(text) if !torn => {
-                    bytes.extend_from_slice(text, GFP_KERNEL)?;
-                    return Ok((bytes, None));
-                }
+                Ok(text) if !torn => return Ok((bytes::copy(text)?, None)),
                 Ok(_) => {}
-                Err(why) => {
-                    bytes.extend_from_slice(&stored, GFP_KERNEL)?;
-                    return Ok((bytes, Some(why)));
-                }
+                Err(why) => return Ok((stored, Some(why))),
             }
         }
-        bytes.extend_from_slice(&stored, GFP_KERNEL)?;
         let damage = torn.then_some("its checksum is wrong, it was written in part only");
-        Ok((bytes, damage))
+        Ok((stored, damage))
     }
 
     /// Calls `f` for every record, newest first. May sleep.
@@ -542,6 +535,7 @@ impl Dumps {
                 size,
                 stamp: Some(stored.found.info.stamp),
                 compressed: damage.is_some() && stored.found.info.compressed,
+                open: false,
             })?;
         }
         Ok(())
@@ -570,7 +564,7 @@ impl Dumps {
         layout: &ZoneLayout,
         table: &mut Table,
         id: &RecordId,
-    ) -> Result<VVec<u8>> {
+    ) -> Result<KVVec<u8>> {
         let (_, zone, slot) = Self::same(layout, table, id)?;
         let found = slot.as_ref().ok_or(ESTALE)?.found;
         let mut unpacker = Unpacker::default();

@@ -5,10 +5,13 @@
 
 use crate::{
     record::Stamp,
-    sys::mem::{
-        PersistentMem,
-        UserBytes, //
-    }, //
+    sys::{
+        bytes,
+        mem::{
+            PersistentMem,
+            UserBytes, //
+        }, //
+    },
 };
 use kernel::{
     prelude::*,
@@ -75,7 +78,7 @@ impl Place {
 /// Content of a zone in order, and what it took to get it.
 pub(super) struct Content {
     /// The bytes, oldest first.
-    pub(super) bytes: VVec<u8>,
+    pub(super) bytes: KVVec<u8>,
     /// Damage.
     pub(super) repair: Repair,
 }
@@ -327,21 +330,26 @@ impl Area {
         DmesgHeader::parse(head.get(..done)?)
     }
 
-    /// Copies a ring's data out in order, as it is. `to` has the size of the ring.
-    pub(super) fn copy_out(&self, zone: Zone, ring: &Ring, to: &mut [u8]) {
-        let mut rest = to;
+    /// Copies a ring's data in order, as it is and without the first `skip` bytes, to the end of
+    /// `to`, as far as there is room.
+    pub(super) fn copy_more(&self, zone: Zone, ring: &Ring, mut skip: usize, to: &mut KVVec<u8>) {
         for span in ring.linear() {
-            let Some((part, after)) = rest.split_at_mut_checked(span.len) else {
-                return;
-            };
-            self.mem.read(zone.offset + HEADER_BYTES + span.at, part);
-            rest = after;
+            let less = skip.min(span.len);
+            skip -= less;
+            let at = zone.offset + HEADER_BYTES + span.at + less;
+            self.mem.read_more(at, span.len - less, to);
         }
     }
 
     /// Copies a whole zone, header and parity included. Any context.
+    #[cfg(CONFIG_BLOCK)]
     pub(super) fn copy_raw(&self, zone: Zone, to: &mut [u8]) {
         self.mem.read(zone.offset, to);
+    }
+
+    /// The same to the end of `to`, which has room for it.
+    pub(super) fn copy_raw_more(&self, zone: Zone, to: &mut KVVec<u8>) {
+        self.mem.read_more(zone.offset, zone.len, to);
     }
 
     /// Copies a part of a zone, as it is, from an offset into it. Any context.
@@ -354,12 +362,12 @@ impl Area {
     }
 
     /// Takes the content out of a copy made by [`Self::copy_raw`], corrected. May sleep.
-    pub(super) fn content(&self, raw: VVec<u8>) -> Result<Content> {
+    pub(super) fn content(&self, raw: KVVec<u8>) -> Result<Content> {
         self.content_as(raw, SIGNATURE)
     }
 
     /// [`Self::content`] of a zone with this signature.
-    pub(super) fn content_as(&self, mut raw: VVec<u8>, sig: u32) -> Result<Content> {
+    pub(super) fn content_as(&self, mut raw: KVVec<u8>, sig: u32) -> Result<Content> {
         let repair = repair_zone(&mut raw, sig, self.ecc_size())?;
         self.corrected.fetch_add(repair.corrected as u64, Relaxed);
         self.lost.fetch_add(repair.lost as u64, Relaxed);
@@ -367,9 +375,9 @@ impl Area {
         let (header, data) = raw.split_first_chunk::<HEADER_BYTES>().ok_or(EIO)?;
         let ring = Ring::check(Header::from_bytes(*header), sig, capacity)
             .unwrap_or(Ring::empty(capacity));
-        let mut bytes = VVec::with_capacity(ring.size(), GFP_KERNEL)?;
+        let mut bytes = KVVec::with_capacity(ring.size(), GFP_KERNEL)?;
         for span in ring.linear() {
-            bytes.extend_from_slice(span.of(data), GFP_KERNEL)?;
+            bytes::append(&mut bytes, span.of(data))?;
         }
         Ok(Content { bytes, repair })
     }

@@ -20,6 +20,7 @@ use crate::{
         RecordInfo, //
     },
     sys::{
+        bytes,
         context,
         raw_lock::{
             Level,
@@ -36,7 +37,10 @@ use kernel::{
 };
 use mpstore_format::{
     dump::EXPANSION_MAX,
-    layout::RamLayout,
+    layout::{
+        RamLayout,
+        Zone, //
+    },
     ram::{
         Garbage,
         Ring, //
@@ -55,16 +59,24 @@ enum Slot {
         header: DmesgHeader,
         /// Bytes before the text.
         skip: usize,
-        size: usize,
+        ring: Ring,
     },
     Garbage(Garbage),
     /// A ring that is no dump record.
     Unknown,
 }
 
+/// The record that is meant.
+struct Same {
+    index: usize,
+    header: DmesgHeader,
+    skip: usize,
+    ring: Ring,
+}
+
 /// A record as it is shown.
 struct Text {
-    bytes: VVec<u8>,
+    bytes: KVVec<u8>,
     /// Why it is not decompressed.
     damage: Option<&'static str>,
 }
@@ -157,11 +169,7 @@ impl Slots {
             return Slot::Empty;
         }
         match area.dump_header(zone, &ring) {
-            Some((header, skip)) => Slot::Record {
-                header,
-                skip,
-                size: ring.size(),
-            },
+            Some((header, skip)) => Slot::Record { header, skip, ring },
             None => Slot::Unknown,
         }
     }
@@ -256,47 +264,47 @@ impl Slots {
         Ok(())
     }
 
-    /// Calls `f` for every record of the backend `name`. May sleep.
+    /// Calls `f` for every record. May sleep.
+    ///
+    /// The size of a compressed record is that of its text, and with parity a notice at the end
+    /// tells what was corrected: such are left open.
     pub(super) fn records(
         &self,
-        name: &CStr,
         area: &Area,
         layout: &RamLayout,
         f: &mut dyn FnMut(&RecordInfo) -> Result,
     ) -> Result {
-        let mut unpacker = Unpacker::default();
         for index in 0..self.count {
-            if let Slot::Record { header, skip, size } = self.look(area, layout, index) {
-                let id = RecordId {
-                    kind: Kind::Dmesg,
-                    id: index as u64,
-                    cookie: cookie(header.stamp),
-                };
-                let mut info = RecordInfo {
-                    id,
-                    size: size.saturating_sub(skip),
+            if let Slot::Record { header, skip, ring } = self.look(area, layout, index) {
+                f(&RecordInfo {
+                    id: RecordId {
+                        kind: Kind::Dmesg,
+                        id: index as u64,
+                        cookie: cookie(header.stamp),
+                    },
+                    size: ring.size().saturating_sub(skip),
                     stamp: Some(header.stamp),
                     compressed: false,
-                };
-                // The size of a compressed record is that of its text, and with parity a notice at
-                // the end tells what was corrected.
-                if header.compressed || area.has_ecc() {
-                    let text = match self.fetch(area, layout, &id, &mut unpacker) {
-                        Ok(text) => text,
-                        // Replaced just now.
-                        Err(e) if e == ESTALE => continue,
-                        Err(e) => return Err(e),
-                    };
-                    info.size = text.bytes.len();
-                    info.compressed = text.damage.is_some();
-                    if let Some(why) = text.damage {
-                        self.complain(name, index, why);
-                    }
-                }
-                f(&info)?;
+                    open: header.compressed || area.has_ecc(),
+                })?;
             }
         }
         Ok(())
+    }
+
+    /// What was left open of a record of the backend `name`. May sleep.
+    pub(super) fn settle(
+        &self,
+        name: &CStr,
+        area: &Area,
+        layout: &RamLayout,
+        id: &RecordId,
+    ) -> Result<(usize, bool)> {
+        let text = self.fetch(area, layout, id)?;
+        if let Some(why) = text.damage {
+            self.complain(name, usize::try_from(id.id)?, why);
+        }
+        Ok((text.bytes.len(), text.damage.is_some()))
     }
 
     /// Says, once for each record, why it is shown as it is.
@@ -316,61 +324,78 @@ impl Slots {
         }
     }
 
-    /// Whether zone `id` still holds the record that is meant. The lock is held.
-    fn same(&self, area: &Area, layout: &RamLayout, id: &RecordId) -> Result<usize> {
+    /// Whether zone `id` still holds the record that is meant, and where in its ring the text is.
+    /// The lock is held.
+    fn same(&self, area: &Area, layout: &RamLayout, id: &RecordId) -> Result<Same> {
         let index = usize::try_from(id.id)?;
         match self.look(area, layout, index) {
-            Slot::Record { header, .. } if cookie(header.stamp) == id.cookie => Ok(index),
+            Slot::Record { header, skip, ring } if cookie(header.stamp) == id.cookie => Ok(Same {
+                index,
+                header,
+                skip,
+                ring,
+            }),
             _ => Err(ESTALE),
         }
     }
 
     /// Content of a record. May sleep.
-    pub(super) fn read(&self, area: &Area, layout: &RamLayout, id: &RecordId) -> Result<VVec<u8>> {
-        Ok(self
-            .fetch(area, layout, id, &mut Unpacker::default())?
-            .bytes)
+    pub(super) fn read(&self, area: &Area, layout: &RamLayout, id: &RecordId) -> Result<KVVec<u8>> {
+        Ok(self.fetch(area, layout, id)?.bytes)
     }
 
-    fn fetch(
-        &self,
-        area: &Area,
-        layout: &RamLayout,
-        id: &RecordId,
-        unpacker: &mut Unpacker,
-    ) -> Result<Text> {
+    fn fetch(&self, area: &Area, layout: &RamLayout, id: &RecordId) -> Result<Text> {
         let zone = layout.dmesg(usize::try_from(id.id)?).ok_or(ESTALE)?;
-        let mut raw = VVec::from_elem(0, zone.len, GFP_KERNEL)?;
-        {
-            let _guard = self.lock.lock().ok_or(EBUSY)?;
-            self.same(area, layout, id)?;
-            area.copy_raw(zone, &mut raw);
-        }
-        let content = area.content(raw)?;
-        let (header, skip) = DmesgHeader::parse(&content.bytes).ok_or(ESTALE)?;
-        let stored = content.bytes.get(skip..).unwrap_or(&[]);
-        let (plain, damage) = if header.compressed {
-            // The in-tree reader's limit; no writer should have put in more.
-            let limit = area.capacity(zone).saturating_mul(EXPANSION_MAX);
-            match unpacker.unpack(stored, limit)? {
-                Ok(text) => (text, None),
-                Err(why) => (stored, Some(why)),
+        let mut bytes = KVVec::with_capacity(zone.len, GFP_KERNEL)?;
+        if area.has_ecc() {
+            {
+                let _guard = self.lock.lock().ok_or(EBUSY)?;
+                self.same(area, layout, id)?;
+                area.copy_raw_more(zone, &mut bytes);
             }
-        } else {
-            (stored, None)
-        };
-        let mut bytes = VVec::new();
-        bytes.extend_from_slice(plain, GFP_KERNEL)?;
-        if let Some(notice) = area.notice(content.repair)? {
-            bytes.extend_from_slice(notice.to_bytes(), GFP_KERNEL)?;
+            let content = area.content(bytes)?;
+            let (header, skip) = DmesgHeader::parse(&content.bytes).ok_or(ESTALE)?;
+            let stored = bytes::copy(content.bytes.get(skip..).unwrap_or(&[]))?;
+            let mut text = Self::unpack(area, zone, header, stored)?;
+            if let Some(notice) = area.notice(content.repair)? {
+                bytes::append(&mut text.bytes, notice.to_bytes())?;
+            }
+            return Ok(text);
         }
-        Ok(Text { bytes, damage })
+        let header = {
+            let _guard = self.lock.lock().ok_or(EBUSY)?;
+            let same = self.same(area, layout, id)?;
+            area.copy_more(zone, &same.ring, same.skip, &mut bytes);
+            same.header
+        };
+        Self::unpack(area, zone, header, bytes)
+    }
+
+    fn unpack(area: &Area, zone: Zone, header: DmesgHeader, stored: KVVec<u8>) -> Result<Text> {
+        let whole = Text {
+            bytes: stored,
+            damage: None,
+        };
+        if !header.compressed {
+            return Ok(whole);
+        }
+        // The in-tree reader's limit; no writer should have put in more.
+        let limit = area.capacity(zone).saturating_mul(EXPANSION_MAX);
+        let mut unpacker = Unpacker::default();
+        let damage = unpacker.unpack(&whole.bytes, limit)?.err();
+        Ok(match damage {
+            None => Text {
+                bytes: unpacker.take(),
+                damage,
+            },
+            Some(_) => Text { damage, ..whole },
+        })
     }
 
     /// Erases a record.
     pub(super) fn erase(&self, area: &Area, layout: &RamLayout, id: &RecordId) -> Result {
         let _guard = self.lock.lock().ok_or(EBUSY)?;
-        let index = self.same(area, layout, id)?;
+        let index = self.same(area, layout, id)?.index;
         let zone = layout.dmesg(index).ok_or(ESTALE)?;
         area.write_header(zone, &Ring::empty(area.capacity(zone)));
         self.mark(index, false);

@@ -10,6 +10,7 @@ use crate::sys::errno::ESTALE;
 use crate::{
     backend::Context,
     sys::{
+        bytes,
         context,
         inline_atomic,
         mem::UserBytes,
@@ -44,7 +45,7 @@ pub(super) struct Stream {
     state: Atomic<u64>,
     lock: RawLock,
     /// The earlier kernel's bytes, until they are erased.
-    old: Pin<KBox<Mutex<Option<VVec<u8>>>>>,
+    old: Pin<KBox<Mutex<Option<KVVec<u8>>>>>,
     /// What the header was worth.
     pub(super) found: Result<bool, Garbage>,
     /// Whether this kernel's bytes are shown, not the earlier one's.
@@ -57,13 +58,11 @@ impl Stream {
         let found = area.check(zone);
         let old = match &found {
             Ok(ring) if !ring.is_empty() => {
-                let mut raw = VVec::from_elem(0, zone.len, GFP_KERNEL)?;
-                area.copy_raw(zone, &mut raw);
+                let mut raw = KVVec::with_capacity(zone.len, GFP_KERNEL)?;
+                area.copy_raw_more(zone, &mut raw);
                 let mut content = area.content(raw)?;
                 if let Some(notice) = area.notice(content.repair)? {
-                    content
-                        .bytes
-                        .extend_from_slice(notice.to_bytes(), GFP_KERNEL)?;
+                    bytes::append(&mut content.bytes, notice.to_bytes())?;
                 }
                 Some(content.bytes)
             }
@@ -150,23 +149,14 @@ impl Stream {
     }
 
     /// The record. May sleep.
-    pub(super) fn read(&self, area: &Area) -> Result<VVec<u8>> {
+    pub(super) fn read(&self, area: &Area) -> Result<KVVec<u8>> {
         if self.live {
-            let mut bytes = VVec::from_elem(0, self.place.capacity(), GFP_KERNEL)?;
-            let size = {
-                let _guard = self.lock.lock().ok_or(EBUSY)?;
-                let ring = self.ring();
-                let part = bytes.get_mut(..ring.size()).ok_or(EIO)?;
-                area.copy_out(self.zone, &ring, part);
-                ring.size()
-            };
-            bytes.truncate(size);
+            let mut bytes = KVVec::with_capacity(self.place.capacity(), GFP_KERNEL)?;
+            let _guard = self.lock.lock().ok_or(EBUSY)?;
+            area.copy_more(self.zone, &self.ring(), 0, &mut bytes);
             return Ok(bytes);
         }
-        let old = self.old.lock();
-        let mut bytes = VVec::new();
-        bytes.extend_from_slice(old.as_ref().ok_or(ESTALE)?, GFP_KERNEL)?;
-        Ok(bytes)
+        bytes::copy(self.old.lock().as_ref().ok_or(ESTALE)?)
     }
 
     /// Erases the record. The medium was taken over by this kernel's log already, which stays.

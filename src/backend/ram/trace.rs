@@ -16,6 +16,7 @@ use crate::sys::errno::ESTALE;
 use crate::{
     record::Call,
     sys::{
+        bytes,
         context::{
             self,
             IrqsOff, //
@@ -80,7 +81,7 @@ struct Lane {
 /// What an earlier kernel left in one zone.
 struct Old {
     version: u32,
-    bytes: VVec<u8>,
+    bytes: KVVec<u8>,
 }
 
 /// What an earlier kernel left, and what it took to get it.
@@ -204,11 +205,10 @@ impl Lane {
     }
 
     /// What this kernel recorded, oldest first. May sleep.
-    fn snapshot(&self, area: &Area) -> Result<VVec<u8>> {
-        let mut bytes = VVec::from_elem(0, self.capacity as usize, GFP_KERNEL)?;
+    fn snapshot(&self, area: &Area) -> Result<KVVec<u8>> {
+        let mut bytes = KVVec::with_capacity(self.capacity as usize, GFP_KERNEL)?;
         let ring = self.ring();
-        let part = bytes.get_mut(..ring.size()).ok_or(EIO)?;
-        area.copy_out(self.zone, &ring, part);
+        area.copy_more(self.zone, &ring, 0, &mut bytes);
         // What was written meanwhile went over the oldest.
         let end = self.ring().start();
         let moved = match end.checked_sub(ring.start()) {
@@ -219,12 +219,7 @@ impl Lane {
         let keep = ring
             .size()
             .saturating_sub(moved.saturating_sub(free).next_multiple_of(RECORD_BYTES));
-        let mut kept = VVec::with_capacity(keep, GFP_KERNEL)?;
-        kept.extend_from_slice(
-            bytes.get(ring.size() - keep..ring.size()).unwrap_or(&[]),
-            GFP_KERNEL,
-        )?;
-        Ok(kept)
+        bytes::copy(bytes.get(ring.size() - keep..ring.size()).unwrap_or(&[]))
     }
 }
 
@@ -244,8 +239,8 @@ impl Trace {
                 Ok((version, ring)) => {
                     found.ours += 1;
                     if !ring.is_empty() {
-                        let mut raw = VVec::from_elem(0, zone.len, GFP_KERNEL)?;
-                        area.copy_raw(zone, &mut raw);
+                        let mut raw = KVVec::with_capacity(zone.len, GFP_KERNEL)?;
+                        area.copy_raw_more(zone, &mut raw);
                         let content = area.content_as(raw, ftrace_signature(version))?;
                         earlier.repair.corrected += content.repair.corrected;
                         earlier.repair.lost += content.repair.lost;
@@ -364,11 +359,11 @@ impl Trace {
     }
 
     /// The records as text. May sleep.
-    pub(super) fn read(&self, area: &Area) -> Result<VVec<u8>> {
+    pub(super) fn read(&self, area: &Area) -> Result<KVVec<u8>> {
         self.with_records(area, |earlier| {
             let mut text = trace::text(&earlier.slices()?)?;
             if let Some(notice) = area.notice(earlier.repair)? {
-                text.extend_from_slice(notice.to_bytes(), GFP_KERNEL)?;
+                bytes::append(&mut text, notice.to_bytes())?;
             }
             Ok(text)
         })?
