@@ -147,6 +147,17 @@ bool mpstore_copy_user_words(void *to, unsigned long from, size_t n)
 
 	pagefault_disable();
 	if (user_read_access_begin(src, n)) {
+		for (; n >= 4 * sizeof(u64); n -= 4 * sizeof(u64)) {
+			const u64 __user *from4 = (const u64 __user *)src;
+			u64 *to4 = (u64 *)dst;
+
+			unsafe_get_user(to4[0], from4, out);
+			unsafe_get_user(to4[1], from4 + 1, out);
+			unsafe_get_user(to4[2], from4 + 2, out);
+			unsafe_get_user(to4[3], from4 + 3, out);
+			src += 4 * sizeof(u64);
+			dst += 4 * sizeof(u64);
+		}
 		for (; n >= sizeof(u64); n -= sizeof(u64), src += sizeof(u64), dst += sizeof(u64))
 			unsafe_get_user(*(u64 *)dst, (const u64 __user *)src, out);
 		for (; n; n--)
@@ -157,6 +168,16 @@ out:
 	}
 	pagefault_enable();
 	return done;
+}
+
+notrace void mpstore_preempt_disable(void)
+{
+	preempt_disable_notrace();
+}
+
+notrace void mpstore_preempt_enable(void)
+{
+	preempt_enable_notrace();
 }
 
 notrace unsigned int mpstore_processor_id(void)

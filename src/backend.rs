@@ -119,7 +119,8 @@ pub(crate) trait Backend: Send + Sync {
         Err(EINVAL)
     }
 
-    /// The same for bytes of the running task, without a copy in between. [`Context::Task`].
+    /// The same for bytes of the running task, without a copy in between. [`Context::Task`], with
+    /// preemption off: it waits for nobody.
     ///
     /// `EFAULT` and `EOPNOTSUPP` mean that nothing was appended and that [`Self::append`] may do.
     fn append_user(&self, _kind: Kind, _bytes: UserBytes) -> Result {

@@ -390,13 +390,13 @@ impl Dispatcher {
 
     /// Appends a task's bytes to the one backend that takes `kind`, without a copy in between.
     ///
-    /// [`None`] if there are several or it can't be done: nothing was appended then.
+    /// [`None`] if there are several or it can't be done at once: nothing was appended then.
     pub(crate) fn append_user(&self, kind: Kind, bytes: UserBytes) -> Option<Result> {
         let route = self.route(kind);
         if !route.is_power_of_two() {
             return None;
         }
-        let view = self.entries.view();
+        let view = self.entries.glance();
         // CAST: Below 32.
         let entry = view.get(route.trailing_zeros() as usize)?;
         match entry.backend.append_user(kind, bytes) {

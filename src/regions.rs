@@ -303,7 +303,7 @@ impl Piece<'_> {
                     ram.records_max(),
                     ram.record_capacity()
                 );
-                Ok(KBox::new(ram, GFP_KERNEL)?)
+                Ok(ram)
             }
             Role::Reader(whose) => Ok(KBox::new(Kept::new(ram, whose), GFP_KERNEL)?),
         }
@@ -435,10 +435,7 @@ pub(crate) fn plain(config: &MemConfig) -> Result<KBox<dyn Backend>> {
 #[inline(never)] // As above.
 pub(crate) fn kho(config: &KhoConfig) -> Result<KBox<dyn Backend>> {
     let layout = layout(&config.name, &config.sizes)?;
-    Ok(KBox::new(
-        crate::backend::kho::Kho::new(config, layout)?,
-        GFP_KERNEL,
-    )?)
+    Ok(crate::backend::kho::Kho::new(config, layout)?)
 }
 
 /// Says that this kernel has no Kexec HandOver.

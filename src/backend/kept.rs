@@ -34,13 +34,13 @@ pub(crate) enum Whose {
 
 /// Records of another kernel.
 pub(crate) struct Kept {
-    ram: Ram,
+    ram: KBox<Ram>,
     whose: Whose,
 }
 
 impl Kept {
     /// Shows what is in `ram`.
-    pub(crate) fn new(ram: Ram, whose: Whose) -> Self {
+    pub(crate) fn new(ram: KBox<Ram>, whose: Whose) -> Self {
         Self { ram, whose }
     }
 }

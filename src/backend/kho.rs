@@ -134,7 +134,7 @@ impl Kept {
     }
 
     /// Its records, opened for this moment. Copies the streams: the price of not holding them.
-    fn open(&self, name: &CStr) -> Result<Ram> {
+    fn open(&self, name: &CStr) -> Result<KBox<Ram>> {
         Ram::new(
             CString::try_from(name)?,
             kho::map(&self.blocks, self.info.mem_size)?,
@@ -477,7 +477,7 @@ struct State {
 /// Nothing depends on the order of its fields: whoever maps memory has a reference to it.
 pub(crate) struct Kho {
     name: CString,
-    ram: Ram,
+    ram: KBox<Ram>,
     /// Of the present generation.
     number: u64,
     /// Whether it records.
@@ -540,7 +540,7 @@ fn boot_id() -> [u8; 16] {
 impl Kho {
     /// Allocates this generation's memory and looks at what there is of earlier ones. Changes
     /// nothing of that. May sleep.
-    pub(crate) fn new(config: &KhoConfig, layout: RamLayout) -> Result<Self> {
+    pub(crate) fn new(config: &KhoConfig, layout: RamLayout) -> Result<KBox<Self>> {
         let name = &*config.name;
         if !kho::is_enabled() {
             pr_err!(
@@ -611,7 +611,7 @@ impl Kho {
             outgoing: None,
             test: KVec::new(),
         };
-        Ok(Self {
+        let this = Self {
             name: CString::try_from(name)?,
             ram,
             number,
@@ -620,7 +620,8 @@ impl Kho {
             test: config.test,
             state: KBox::pin_init(new_mutex!(state), GFP_KERNEL)?,
             _claim: claim,
-        })
+        };
+        Ok(KBox::new(this, GFP_KERNEL)?)
     }
 
     /// Takes over what was found, lets go what there is no space for, and publishes the rest.

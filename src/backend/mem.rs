@@ -44,7 +44,7 @@ pub(crate) enum Fault {
 
 /// Memory that does not outlive the module.
 pub(crate) struct Mem {
-    ram: Ram,
+    ram: KBox<Ram>,
     fault: Fault,
 }
 

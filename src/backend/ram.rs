@@ -78,6 +78,9 @@ struct Survey {
 impl Ram {
     /// Reads what is in the region and changes nothing. Memory without a `range` can hold nothing
     /// of an earlier kernel, so this one's streams are shown. May sleep.
+    ///
+    /// In a box, and in a function of its own: it is large, and stacks are not.
+    #[inline(never)]
     pub(crate) fn new(
         name: CString,
         mem: PersistentMem,
@@ -85,7 +88,7 @@ impl Ram {
         max_reason: u32,
         ecc_size: usize,
         range: Option<(u64, u64)>,
-    ) -> Result<Self> {
+    ) -> Result<KBox<Self>> {
         let live = range.is_none();
         let area = Area::new(mem, ecc_size)?;
         let stream = |zone| match zone {
@@ -99,7 +102,7 @@ impl Ram {
             None,
             stream(layout.tty())?,
         ];
-        Ok(Self {
+        let this = Self {
             slots: Slots::new(&area, &layout)?,
             streams,
             trace: Trace::new(&area, &layout, live)?,
@@ -108,7 +111,8 @@ impl Ram {
             range,
             layout,
             area,
-        })
+        };
+        Ok(KBox::new(this, GFP_KERNEL)?)
     }
 
     /// How many dump records there is room for.

@@ -8,6 +8,11 @@ use crate::{
     record::Kind,
     sys::{
         context,
+        inline_atomic::{
+            self,
+            Claim,
+            Claimed, //
+        },
         mem::UserBytes,
         miscdev, //
     }, //
@@ -22,8 +27,7 @@ use kernel::{
             Relaxed, //
         },
         Arc,
-        Mutex,
-        MutexGuard, //
+        Mutex, //
     },
     time::{
         delay::fsleep,
@@ -43,21 +47,31 @@ const PATIENCE_MS: u32 = 10_000;
 #[pin_data]
 struct Sink {
     dispatcher: Arc<Dispatcher>,
-    /// Also keeps the pieces of a long write together.
+    /// Keeps the pieces of a long write together.
+    turn: Claim,
+    /// Somebody waited for his turn in vain, and nobody has got it since: who has it has died.
+    stuck: Atomic<bool>,
+    /// For bytes that can't be taken from where they are.
     #[pin]
     chunk: Mutex<KBox<[u8; CHUNK]>>,
-    /// Somebody waited for the mutex in vain, and it was not free since: who holds it has died.
-    stuck: Atomic<bool>,
 }
 
 impl Sink {
-    /// The mutex, unless who held it has died of an oops, which a plain `lock()` would wait for
+    /// One writer's turn, unless who has it has died of an oops, which a mutex would wait for
     /// without an end.
-    fn order(&self) -> Option<MutexGuard<'_, KBox<[u8; CHUNK]>>> {
-        if let Some(guard) = self.chunk.try_lock() {
-            self.stuck.store(false, Relaxed);
-            return Some(guard);
+    fn order(&self) -> Option<Claimed<'_>> {
+        let turn = self.turn.get(1);
+        if turn.is_some() {
+            if inline_atomic::read_once(&self.stuck) {
+                self.stuck.store(false, Relaxed);
+            }
+            return turn;
         }
+        self.wait()
+    }
+
+    #[cold]
+    fn wait(&self) -> Option<Claimed<'_>> {
         if self.stuck.load(Relaxed) {
             return None;
         }
@@ -67,8 +81,9 @@ impl Sink {
             } else {
                 fsleep(Delta::from_millis(1));
             }
-            if let Some(guard) = self.chunk.try_lock() {
-                return Some(guard);
+            let turn = self.turn.get(1);
+            if turn.is_some() {
+                return turn;
             }
         }
         self.stuck.store(true, Relaxed);
@@ -76,13 +91,30 @@ impl Sink {
     }
 
     /// One piece: straight from where it is if that can be, else by way of `chunk`.
-    fn put(&self, piece: UserBytes, chunk: &mut [u8; CHUNK]) -> Result {
+    fn put(&self, piece: UserBytes) -> Result {
         // A page may go again, but memory that can't be read is not to touch what is on the medium.
         if piece.fault_in() {
             if let Some(result) = self.dispatcher.append_user(Kind::Pmsg, piece) {
                 return result;
             }
         }
+        self.put_copy(piece)
+    }
+
+    #[inline(never)]
+    fn put_copy(&self, piece: UserBytes) -> Result {
+        let (mut held, mut own);
+        let chunk: &mut [u8; CHUNK] = match self.chunk.try_lock() {
+            Some(guard) => {
+                held = guard;
+                &mut held
+            }
+            // Who had his turn before has died with it, or was not waited for any longer.
+            None => {
+                own = KBox::new([0; CHUNK], GFP_KERNEL)?;
+                &mut own
+            }
+        };
         let part = chunk.get_mut(..piece.len()).ok_or(EINVAL)?;
         piece.read(part)?;
         self.dispatcher.append(Kind::Pmsg, &[part], Context::Task)
@@ -91,22 +123,12 @@ impl Sink {
 
 impl miscdev::Sink for Sink {
     fn write(&self, from: UserBytes) -> Result<usize> {
-        let (mut order, mut own);
-        let chunk: &mut [u8; CHUNK] = match self.order() {
-            Some(guard) => {
-                order = guard;
-                &mut order
-            }
-            // Pieces of long writes may get mixed, but they are there.
-            None => {
-                own = KBox::new([0; CHUNK], GFP_KERNEL)?;
-                &mut own
-            }
-        };
+        // Without it pieces of long writes may get mixed, but they are there.
+        let _turn = self.order();
         let mut done = 0;
         while done < from.len() {
             let piece = from.part(done, CHUNK);
-            match self.put(piece, chunk) {
+            match self.put(piece) {
                 Ok(()) => done += piece.len(),
                 Err(e) if done == 0 => return Err(e),
                 Err(_) => break,
@@ -132,8 +154,9 @@ impl Pmsg {
         let sink = Arc::pin_init(
             pin_init!(Sink {
                 dispatcher,
-                chunk <- new_mutex!(chunk),
+                turn: Claim::new(),
                 stuck: Atomic::new(false),
+                chunk <- new_mutex!(chunk),
             }),
             GFP_KERNEL,
         )?;

@@ -83,6 +83,27 @@ impl PreemptOff<'_> {
     }
 }
 
+/// Keeps preemption off on this CPU, unseen by the function tracer.
+pub(crate) struct NoPreempt(NotThreadSafe);
+
+impl NoPreempt {
+    /// Turns it off. Any context.
+    #[inline]
+    pub(crate) fn new() -> Self {
+        // SAFETY: Undone when the value is dropped, by this task because it is not `Send`.
+        unsafe { bindings::mpstore_preempt_disable() };
+        Self(NotThreadSafe)
+    }
+}
+
+impl Drop for NoPreempt {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: Turned off by `new()`.
+        unsafe { bindings::mpstore_preempt_enable() };
+    }
+}
+
 /// Lets others run if they are due. Task context.
 pub(crate) fn cond_resched() {
     // SAFETY: By the contract.

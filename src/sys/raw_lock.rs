@@ -158,7 +158,8 @@ impl RawLock {
         self.turn.load(Relaxed) >= LOCKS
     }
 
-    fn try_once(&self) -> Option<Guard<'_>> {
+    /// Takes the lock if nobody has it. Any context.
+    pub(crate) fn try_once(&self) -> Option<Guard<'_>> {
         let raw = self.raw.get(inline_atomic::read_once(&self.turn))?;
         let mut flags = 0;
         // SAFETY: By the type invariant the lock is initialised; `flags` is valid for writes.

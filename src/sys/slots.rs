@@ -5,7 +5,10 @@
 //! C header: [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
 use super::{
-    context::PreemptOff,
+    context::{
+        NoPreempt,
+        PreemptOff, //
+    },
     inline_atomic, //
 };
 use kernel::{
@@ -56,6 +59,16 @@ impl<T, const N: usize> RcuSlots<T, N> {
         View {
             slots: self,
             _guard: rcu::read_lock(),
+        }
+    }
+
+    /// The same, at less cost, for a short look: preemption is off meanwhile, which is a read-side
+    /// section by itself.
+    #[inline]
+    pub(crate) fn glance(&self) -> View<'_, T, NoPreempt, N> {
+        View {
+            slots: self,
+            _guard: NoPreempt::new(),
         }
     }
 

@@ -105,14 +105,10 @@ pub(super) struct Streams {
     pub(super) looked: Looked,
 }
 
-/// The rings that are in memory, as of another kernel. It is large, and stacks are not.
-#[inline(never)]
+/// The rings that are in memory, as of another kernel.
 fn open(name: &CStr, memory: PersistentMem, layout: RamLayout) -> Result<KBox<Ram>> {
     let name = CString::try_from(name)?;
-    Ok(KBox::new(
-        Ram::new(name, memory, layout, 0, 0, Some((0, 0)))?,
-        GFP_KERNEL,
-    )?)
+    Ram::new(name, memory, layout, 0, 0, Some((0, 0)))
 }
 
 impl Streams {

@@ -131,7 +131,7 @@ impl Stream {
     /// to the caller to append the same bytes by way of memory that is there, since what was copied
     /// is beyond the end of the ring or over its oldest bytes.
     pub(super) fn append_user(&self, area: &Area, bytes: UserBytes) -> Result {
-        let _guard = self.lock.lock().ok_or(EBUSY)?;
+        let _guard = self.lock.try_once().ok_or(EOPNOTSUPP)?;
         let mut ring = self.ring();
         area.append_user_at(&self.place, &mut ring, bytes)?;
         context::write_barrier();
