@@ -67,6 +67,8 @@ test-all: ## `make test`, and what takes too long for it: hours
 	@$(MAKE) vmtest T="kho_memory takeover_matrix takeover_iommu takeover_places"
 	@$(MAKE) vmtest KERNEL=stock
 	@$(MAKE) vmtest KERNEL=sid
+	@packaging/try dkms && packaging/try kernels
+	@$(MAKE) vmtest KERNEL=stock T=debian_dkms
 	@MPSTORE_CMDLINE=kho_scratch=64M,256M,64M $(MAKE) vmtest KERNEL=debug
 
 vmtest: modules guest ## only the tests in virtual machines
