@@ -8,7 +8,7 @@
 # vm: debian=packaged mem=1G timeout=300 quiet=120
 . /tests/lib.sh
 . /tests/lib-debian.sh
-plan 27
+plan 33
 
 # Log lines' numbers: who was first.
 first() { dmesg | grep -n "$1" | head -n 1 | cut -d: -f1; }
@@ -64,5 +64,18 @@ case $STAGE in
 	check "the module is gone" test ! -d /sys/module/mpstore
 	check "the in-tree pstore is to be seen again" sh -c 'case $1 in *layout=*) exit 1 ;; "pstore "*) ;; *) exit 1 ;; esac' sh "$(mount_of $PSTORE)"
 	check "starting it again on the running system" systemctl restart mpstore
-	check "mounts its tree over that" sh -c 'echo "$1" | grep -q "layout=both"' sh "$(mount_of $PSTORE)" ;;
+	check "mounts its tree over that" sh -c 'echo "$1" | grep -q "layout=both"' sh "$(mount_of $PSTORE)"
+
+	# --- the other layout that systemd-pstore can read
+	echo 'options mpstore layout=flat' >>/etc/modprobe.d/mpstore.conf
+	check "with layout=flat in modprobe.d" sh -c '/usr/lib/mpstore/mpstore-start --undo && systemctl restart mpstore'
+	echo "$(uuid flat)" >/dev/kmsg
+	check "an oops" oops_now
+	# A mount has the records of its time.
+	umount $PSTORE
+	systemctl restart mpstore
+	check "is to be seen, flat" sh -c 'echo "$1" | grep layout=flat && ls $2 && [ "$(ls $2 | grep -c ^dmesg-ramoops-)" = 1 ]' sh "$(mount_of $PSTORE)" $PSTORE
+	check "systemd-pstore archives it" systemctl restart systemd-pstore
+	check "in a third archive" sh -c '[ "$(grep -rl "$1" $2 | sed "s,/[^/]*$,," | sort -u | wc -l)" = 1 ] && [ "$(ls $2 | wc -l)" = 3 ]' sh "$(uuid flat)" $ARCHIVE
+	check "and nothing is left, nor is the first one touched" sh -c '[ -z "$(ls $2)" ] && cd "$1" && sha256sum -c /var/tmp/sums' sh "$FIRST" $PSTORE ;;
 esac
