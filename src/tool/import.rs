@@ -557,7 +557,10 @@ pub(crate) fn import(context: &Context<'_>, args: &ImportArgs, out: &mut Out) ->
         state.done(identity);
         state.write(&args.state)?;
     }
-    sink.settle()?;
+    // It takes its time, at every boot.
+    if sent > 0 {
+        sink.settle()?;
+    }
     state.prune(&|identity| records.iter().any(|(_, other)| other == identity));
     state.write(&args.state)?;
     let mut failed = None;

@@ -132,12 +132,14 @@ impl Record {
     }
 
     /// A number for the record that is the same whenever and wherever it is read. Records that
-    /// have no time of their own are told apart by `salt`, as two boots may say the same.
+    /// have no time of their own are told apart by `salt`, as two boots may say the same. A crash
+    /// kernel's bank is shown by every boot until it is erased: what it has is known by its content.
     pub(crate) fn identity(&self, salt: &str) -> String {
         let mut hash = Sha256::new();
         let timed = self.kind == Kind::Dmesg || self.generation().is_some();
         let time = self.time.filter(|_| timed).unwrap_or_default();
-        let salt = if timed { "" } else { salt };
+        let bank = self.backend.ends_with("_crash");
+        let salt = if timed || bank { "" } else { salt };
         for part in [
             self.kind.as_str().as_bytes(),
             self.backend.as_bytes(),
@@ -320,6 +322,27 @@ mod tests {
             None
         );
         assert_eq!(parse_notice(b""), None);
+    }
+
+    #[test]
+    fn streams_are_of_a_boot_unless_of_a_bank() {
+        let record = |backend: &str| Record {
+            backend: backend.into(),
+            kind: Kind::Tty,
+            id: 0,
+            time: None,
+            text: b"x\n".to_vec(),
+            notice: 0,
+            parity: None,
+            encoded: false,
+            origin: "o".into(),
+            path: None,
+            remark: None,
+        };
+        let (first, bank) = (record("ramoops"), record("ramoops_crash"));
+        assert_ne!(first.identity("boot 1"), first.identity("boot 2"));
+        assert_eq!(bank.identity("boot 1"), bank.identity("boot 2"));
+        assert_ne!(bank.identity("boot 1"), first.identity("boot 1"));
     }
 
     #[test]
