@@ -120,6 +120,8 @@ _down() { sleep 60; note "still alive after: $1"; exit 1; }
 reboot_now() { sync_host; reboot -f; _down reboot; }
 # hard_reset: the reset button.
 hard_reset() { sync_host; echo "@reset" >&3; _down "hard reset"; }
+# reset_when REGEX: the reset button, when the console says that; for a boot in which no test runs.
+reset_when() { echo "@reset-when $1" >&3; sync_host; }
 # switch_kernel KIND: boot another kernel in the same memory (ram=file).
 switch_kernel() { sync_host; echo "@kernel $1" >&3; _down "change of kernel"; }
 panic_now() {
