@@ -112,6 +112,9 @@ fsck() { sync_host; _ask "@fsck $*" fsck; [ "$ANSWER" = 0 ]; }
 cuts() { sync_host; _ask "@cuts $*" cuts; [ "${ANSWER%% *}" = 0 ] || { echo "$ANSWER"; return 1; }; }
 # unplug ID: takes QEMU's device ID out of the running machine.
 unplug() { echo "@unplug $1" >&3; sync_host; }
+# memory_to DISK FORM: all memory of this machine to the beginning of the Nth disk, by the host: as QEMU's
+# dump-guest-memory writes it (elf, kdump-zlib, kdump-raw-zlib, ...), or ram (vm: ram=file).
+memory_to() { sync_host; _ask "@memory $2 $1" memory; }
 uuid() { echo "$RUN_ID${1:+-$1}"; }
 
 # --- ways down -------------------------------------------------------------

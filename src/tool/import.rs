@@ -514,9 +514,15 @@ pub(crate) fn import(context: &Context<'_>, args: &ImportArgs, out: &mut Out) ->
         .open(args.state.with_extension("lock"))
         .with_context(|| format!("{}: can't lock it", args.state.display()))?;
     // Two imports at once would each find the same records to be new.
-    let _lock = Flock::lock(lock, FlockArg::LockExclusive)
-        .map_err(|(_, error)| anyhow::Error::from(error))
-        .context("can't lock the state file")?;
+    let _lock = match Flock::lock(lock, FlockArg::LockExclusive) {
+        Ok(lock) => Some(lock),
+        // A kernel without CONFIG_FILE_LOCKING, as small ones are, or a file system without locks.
+        Err((_, nix::Error::ENOSYS | nix::Error::EOPNOTSUPP | nix::Error::ENOLCK)) => {
+            context.remark("files can't be locked here: do not run two imports at once");
+            None
+        }
+        Err((_, error)) => return Err(error).context("can't lock the state file"),
+    };
     let mut state = State::read(&args.state)?;
     let loaded = load_all(context)?;
     // What a boot left is told from what another left with the same words.
