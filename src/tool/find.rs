@@ -12,6 +12,7 @@ use crate::{
         },
         kho, //
     },
+    disk,
     host::{
         parse_number,
         words,
@@ -26,10 +27,12 @@ use mpstore_format::{
         RamLayout,
         RamSizes, //
     },
+    zone::ZoneSizes,
 };
 use std::{
     collections::BTreeMap,
-    ops::Range, //
+    ops::Range,
+    path::PathBuf, //
 };
 
 /// What is read at once.
@@ -183,6 +186,141 @@ fn of_parameters(
         .collect()
 }
 
+/// A block device as it was configured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Device {
+    /// As it was given.
+    pub(crate) spec: String,
+    /// Where it is on this machine.
+    pub(crate) path: Option<PathBuf>,
+    /// How it is divided, but for its length; several where it can't be told whether a size was given
+    /// or is the default of regions, which devices do not share.
+    pub(crate) sizes: Vec<ZoneSizes>,
+    pub(crate) backend: String,
+    /// Who says so.
+    pub(crate) how: String,
+}
+
+/// What a size is where nothing was given, of mpstore and of the in-tree code as it is configured by
+/// default.
+const ZONE_DEFAULT: usize = 64 << 10;
+/// What a region's sizes are by default.
+const REGION_DEFAULT: usize = 4096;
+
+/// The devices that one set of parameters describes.
+fn devices_of(
+    host: &Host,
+    parameters: &BTreeMap<String, String>,
+    module: &str,
+    cpus: Option<usize>,
+    how: &str,
+) -> Vec<Device> {
+    let empty = String::new();
+    let get = |name: &str| parameters.get(name).unwrap_or(&empty).as_str();
+    let ours = module == "mpstore";
+    let list: Vec<&str> = get("blkdev")
+        .split(',')
+        .map(str::trim)
+        .filter(|spec| !spec.is_empty() && *spec != "(null)")
+        .collect();
+    // In lists that regions and devices share, devices come behind.
+    let count = |name: &str| get(name).split(',').count() * usize::from(!get(name).is_empty());
+    let regions = if ours {
+        ["mem_address", "mem_name"]
+            .iter()
+            .map(|name| match get(name) {
+                "0" => 0,
+                _ => count(name),
+            })
+            .max()
+            .unwrap_or(0)
+    } else {
+        0
+    };
+    list.iter()
+        .enumerate()
+        .map(|(index, spec)| {
+            // The in-tree code counts in KiB.
+            let unit = if ours { 1 } else { 1024 };
+            let of = |name: &str, at: usize| {
+                element(get(name), at)
+                    .and_then(parse_number)
+                    .and_then(|n| usize::try_from(n).ok()?.checked_mul(unit))
+            };
+            let kmsg = of("kmsg_size", index);
+            let shared = |name: &str| of(name, regions + index);
+            let sizes = |plain: bool| {
+                let size = |name: &str| match shared(name) {
+                    Some(REGION_DEFAULT) if ours && plain && count(name) == 1 => ZONE_DEFAULT,
+                    Some(size) => size,
+                    None => ZONE_DEFAULT,
+                };
+                ZoneSizes {
+                    bytes: 0,
+                    block: 512,
+                    kmsg_size: kmsg.unwrap_or(ZONE_DEFAULT),
+                    pmsg_size: size("pmsg_size"),
+                    console_size: size("console_size"),
+                    ftrace_size: size("ftrace_size"),
+                    tty_size: if ours { size("tty_size") } else { 0 },
+                    cpus: cpus.unwrap_or(1),
+                }
+            };
+            let mut both = vec![sizes(true), sizes(false)];
+            both.dedup();
+            let backend = match element(get("name"), regions + index).filter(|_| ours) {
+                Some(name) if count("name") > 1 || regions == 0 => name.to_owned(),
+                _ if !ours => "pstore_blk".to_owned(),
+                _ if index == 0 => "blk".to_owned(),
+                _ => format!("blk{index}"),
+            };
+            Device {
+                spec: (*spec).to_owned(),
+                path: disk::resolve(host, spec),
+                sizes: both,
+                backend,
+                how: how.to_owned(),
+            }
+        })
+        .collect()
+}
+
+/// The block devices that this kernel was told to record to, or another whose command line is given.
+/// What was given to the module counts more than the command line.
+pub(crate) fn devices(host: &Host, cmdline: Option<&str>) -> Vec<Device> {
+    let mut out: Vec<Device> = Vec::new();
+    let line = cmdline.map_or_else(|| host.cmdline(), str::to_owned);
+    let cpus = host.possible_cpus().filter(|_| cmdline.is_none());
+    let mut add = |new: Vec<Device>| {
+        for device in new {
+            if !out.iter().any(|d| d.spec == device.spec) {
+                out.push(device);
+            }
+        }
+    };
+    for module in ["mpstore", "pstore_blk"] {
+        if cmdline.is_none() {
+            let how = format!("/sys/module/{module}/parameters");
+            add(devices_of(
+                host,
+                &host.parameters(module),
+                module,
+                cpus,
+                &how,
+            ));
+        }
+        let how = format!("{module}.* on the kernel's command line");
+        add(devices_of(
+            host,
+            &options(&line, module),
+            module,
+            cpus,
+            &how,
+        ));
+    }
+    out
+}
+
 /// Big endian cells of a device tree property.
 fn cells(host: &Host, path: &str) -> Option<Vec<u32>> {
     let bytes = std::fs::read(host.path(path)).ok()?;
@@ -291,6 +429,16 @@ pub(crate) fn configured(host: &Host, cmdline: Option<&str>) -> (Vec<Place>, Vec
                 &format!("{module}.* on the kernel's command line"),
             ),
         );
+    }
+    for device in devices(host, cmdline) {
+        let path = device.path.map_or_else(
+            || "which is not here".to_owned(),
+            |path| format!("to be read with --source {}", path.display()),
+        );
+        tried.push(format!(
+            "{}: blkdev={}, no memory but a device, {path}",
+            device.how, device.spec
+        ));
     }
     if cmdline.is_none() {
         tried.push("/proc/device-tree/reserved-memory".to_owned());
@@ -545,6 +693,58 @@ mod tests {
         assert_eq!(
             memmaps("memmap=1M$1G,2M$2G memmap=3M"),
             [0x4000_0000..0x4010_0000, 0x8000_0000..0x8020_0000]
+        );
+    }
+
+    #[test]
+    fn block_devices_and_their_sizes() {
+        let (_dir, host) = host(&[
+            ("/sys/module/mpstore/parameters/mem_address", "0x18000000\n"),
+            (
+                "/sys/module/mpstore/parameters/blkdev",
+                "/dev/vda1,PARTLABEL=gone\n",
+            ),
+            ("/sys/module/mpstore/parameters/kmsg_size", "131072,65536\n"),
+            (
+                "/sys/module/mpstore/parameters/console_size",
+                "8192,16384,32768\n",
+            ),
+            ("/sys/module/mpstore/parameters/pmsg_size", "4096\n"),
+            ("/sys/module/mpstore/parameters/name", "a,b,c\n"),
+            ("/sys/devices/system/cpu/possible", "0-1\n"),
+            (
+                "/proc/cmdline",
+                "mpstore.blkdev=/dev/vda1 pstore_blk.blkdev=/dev/vdc pstore_blk.console_size=8\n",
+            ),
+        ]);
+        let devices = devices(&host, None);
+        assert_eq!(devices.len(), 3);
+        let first = &devices[0];
+        assert_eq!(first.path, Some(host.path("/dev/vda1")));
+        assert_eq!(first.backend, "b");
+        let sizes = first.sizes[0];
+        assert_eq!(
+            (sizes.kmsg_size, sizes.console_size, sizes.cpus),
+            (131_072, 16384, 2)
+        );
+        // A region's default, or what was given for all.
+        assert_eq!((sizes.pmsg_size, first.sizes[1].pmsg_size), (65536, 4096));
+        assert_eq!(devices[1].sizes[0].console_size, 32768);
+        assert_eq!(
+            (devices[1].path.as_ref(), &*devices[1].backend),
+            (None, "c")
+        );
+        // In KiB, without a zone for terminals.
+        let theirs = &devices[2];
+        assert_eq!(
+            (theirs.sizes[0].console_size, theirs.sizes[0].tty_size),
+            (8192, 0)
+        );
+        assert_eq!(theirs.backend, "pstore_blk");
+        let (_, tried) = configured(&host, None);
+        assert!(
+            tried.iter().any(|t| t.contains("blkdev=PARTLABEL=gone")),
+            "{tried:?}"
         );
     }
 

@@ -15,11 +15,20 @@ use crate::{
         zone, //
     },
     find,
+    forms,
+    host::Host,
+    load,
+    progress::Progress,
     source::Bytes, //
 };
+use clap::Parser as _;
 use mpstore_format::layout::{
     RamLayout,
     RamSizes, //
+};
+use std::time::{
+    Duration,
+    Instant, //
 };
 
 const GOLDEN: &[u8] = include_bytes!("../../tests/golden/c-ramoops-64k-ecc16.img");
@@ -216,4 +225,151 @@ fn memory_that_is_noise() {
             let _ = zone::records(&bytes, &guess, "blk", "", &Symbols::default());
         }
     }
+}
+
+/// Most memory that this process has ever had, in KiB.
+fn peak_kib() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_ascii_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// A source of the form `number`, and where in it the bytes are that decide most.
+fn form(
+    number: usize,
+    random: &mut Random,
+) -> (Vec<u8>, Vec<(usize, usize)>, &'static [&'static str]) {
+    let (mut region, sizes) = forms::region(16 * random.below(2));
+    // Half of them have something wrong inside of a form that is right.
+    if random.below(2) == 0 {
+        damage(&mut region, random);
+    }
+    let mut memory = vec![0x11; 0x4_0000];
+    memory[0x2_0000..].copy_from_slice(&region);
+    let notes = [
+        forms::note("VMCOREINFO", 0, b"OSRELEASE=7.3.4\n"),
+        forms::device_dump_note(&region, &sizes),
+    ]
+    .concat();
+    let kdump = vec![
+        (0, 64),
+        (420, 40),
+        (4096, 110),
+        (8192, 64),
+        (8192 + notes.len(), 9000),
+    ];
+    const LINE: &[&str] = &[
+        "--cmdline",
+        "memmap=128K$0x20000 mpstore.mem_address=0x20000 mpstore.mem_size=128K mpstore.record_size=8K \
+         mpstore.console_size=8K mpstore.ftrace_size=8K mpstore.pmsg_size=4K mpstore.tty_size=8K",
+    ];
+    match number {
+        0 => (
+            forms::elf64(&memory, &notes),
+            vec![(0, 64), (64, 168), (232, 400)],
+            &[],
+        ),
+        1 => (forms::elf64(&memory, &[]), vec![(0, 64), (64, 168)], LINE),
+        2 => (
+            forms::elf32(&memory),
+            vec![(0, 52), (52, 32)],
+            &["--address", "0x20000"],
+        ),
+        3 => (
+            forms::kdump(&memory, 1, &notes),
+            kdump,
+            &["--format", "note"],
+        ),
+        4 => (forms::kdump(&memory, 2, &[]), kdump, LINE),
+        5 => (forms::kdump(&memory, 4, &[]), kdump, LINE),
+        6 => (forms::kdump(&memory, 0x20, &[]), kdump, LINE),
+        7 => (
+            forms::flattened(&forms::kdump(&memory, 1, &[])),
+            vec![(0, 32), (4096, 16), (9112, 16)],
+            LINE,
+        ),
+        8 => {
+            let (region, sizes) = forms::region(0);
+            let memory = forms::handed_over(&region, &sizes);
+            (
+                forms::elf64(&memory, &[]),
+                vec![(232, 64), (232, 2048), (0, 232)],
+                &["--format", "kho", "--address", "0x100000"],
+            )
+        }
+        9 => (
+            forms::disk(),
+            (0..64).map(|n| (n * 0x1000, 100)).collect(),
+            &[],
+        ),
+        10 => (
+            forms::disk(),
+            (0..64).map(|n| (n * 0x1000, 100)).collect(),
+            &[
+                "--cmdline",
+                "mpstore.blkdev=/dev/x mpstore.kmsg_size=8K mpstore.console_size=8K \
+                 mpstore.pmsg_size=4K mpstore.ftrace_size=8K mpstore.tty_size=8K",
+            ],
+        ),
+        _ => (region, (0..16).map(|n| (n * 0x2000, 100)).collect(), &[]),
+    }
+}
+
+#[test]
+fn damaged_sources() {
+    const FORMS: usize = 12;
+    let (rounds, mut random) = rounds(20 * FORMS as u64);
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("source");
+    let host = Host::new(dir.path());
+    let mut found = [0usize; FORMS];
+    for round in 0..rounds {
+        let number = round as usize % FORMS;
+        let (mut bytes, hot, args) = form(number, &mut random);
+        // The first of each is whole, so that the others are known to be read.
+        let whole = round < FORMS as u64;
+        for _ in 0..if whole { 0 } else { 1 + random.below(5) } {
+            let (from, len) = hot[random.below(hot.len())];
+            let at = (from + random.below(len)).min(bytes.len() - 9);
+            match random.below(4) {
+                0 => bytes[at] ^= 1 << random.below(8),
+                1 => bytes[at..at + 4].fill(0xff),
+                2 => bytes[at..at + 8].copy_from_slice(&(1u64 << random.below(64)).to_le_bytes()),
+                _ => bytes[at..at + 8].copy_from_slice(&random.next().to_be_bytes()),
+            }
+        }
+        if !whole && random.below(6) == 0 {
+            bytes.truncate(1 + random.below(bytes.len() - 1));
+        }
+        std::fs::write(&path, &bytes).unwrap();
+        let words = ["mpstore", "-s", path.to_str().unwrap()];
+        let cli = crate::cli::Cli::parse_from(
+            words
+                .iter()
+                .chain(args)
+                .copied()
+                .chain(std::iter::once("list")),
+        );
+        let begin = Instant::now();
+        // An error is as good as records.
+        if let Ok(loaded) = load::load(&cli.source, &host, Progress::off()) {
+            found[number] += loaded.records.len();
+            for record in &loaded.records {
+                let _ = (record.name(), record.identity("x"), record.to_json(true));
+            }
+        }
+        let spent = begin.elapsed();
+        // Seconds at most on a machine that has nothing else to do.
+        assert!(
+            spent < Duration::from_secs(120),
+            "round {round}, form {number}: {spent:?}"
+        );
+        assert!(
+            peak_kib() < 3 << 20,
+            "round {round}, form {number}: {} KiB",
+            peak_kib()
+        );
+    }
+    assert!(found.iter().all(|n| *n > 0), "{found:?}");
 }

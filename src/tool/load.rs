@@ -324,6 +324,17 @@ pub(crate) fn load(args: &SourceArgs, host: &Host, progress: Progress) -> Result
 /// What of a device can hold zones: as much as the in-tree code uses, and one of ours behind it.
 const DEVICE_MAX: usize = (132 << 20) + 4096;
 
+/// Most CPUs of another machine that are tried.
+const CPUS_MAX: usize = 256;
+
+/// Who says where the zones of a device are.
+const fn found_how(guess: &zone::Guess) -> &'static str {
+    match guess.score {
+        100 => "given",
+        _ => "zones of a block device, found by their signatures",
+    }
+}
+
 /// Reads a raw source.
 fn raw(
     source: &Source,
@@ -352,8 +363,14 @@ fn raw(
         reader.at_address(address)?;
         return Ok(());
     }
-    if source.sort == Sort::Image && reader.whole_image(path)? {
-        return Ok(());
+    if source.sort == Sort::Image {
+        let known = match args.format {
+            Format::Auto | Format::Zone => reader.known_device(path, host),
+            _ => false,
+        };
+        if known || reader.whole_image(path)? {
+            return Ok(());
+        }
     }
     let mut known = false;
     if args.format != Format::Kho {
@@ -374,7 +391,7 @@ fn raw(
     if source.sort == Sort::Image && args.format == Format::Auto && reader.regions == 0 {
         let bytes = memory.read_some(0, DEVICE_MAX);
         if let Some(guess) = zone::guess(&bytes) {
-            reader.take_device(0, &bytes, &guess);
+            reader.take_device(0, &bytes, &guess, "blk", found_how(&guess));
         }
         reader
             .loaded
@@ -613,6 +630,55 @@ impl Reader<'_> {
         Ok(false)
     }
 
+    /// A device that the kernel was told to record to, or an image of one whose kernel's command line
+    /// is given: then its sizes are known. They are believed if there is a zone where one would be.
+    fn known_device(&mut self, path: &Path, host: &Host) -> bool {
+        // What the user says counts more.
+        if self.args.sizes(0).is_some() || self.args.size.is_some() {
+            return false;
+        }
+        let line = self.args.cmdline_text();
+        let real = path.canonicalize().ok();
+        let end = self.memory.ranges().last().map_or(0, |r| r.end);
+        let mut bytes = None;
+        let mut best: Option<(usize, zone::Guess, String, String)> = None;
+        for device in find::devices(host, line.as_deref()) {
+            if line.is_none() && (real.is_none() || device.path != real) {
+                continue;
+            }
+            // How many CPUs another machine had is told by the zones of its function trace.
+            let cpus = |sizes: &mpstore_format::zone::ZoneSizes| match line {
+                Some(_) => 1..=CPUS_MAX,
+                None => sizes.cpus..=sizes.cpus,
+            };
+            let divisions = device
+                .sizes
+                .iter()
+                .flat_map(|sizes| cpus(sizes).map(move |cpus| (sizes, cpus)));
+            for (sizes, cpus) in divisions {
+                let sizes = mpstore_format::zone::ZoneSizes {
+                    bytes: end,
+                    cpus,
+                    ..*sizes
+                };
+                let Ok(guess) = zone::of_sizes(&sizes) else {
+                    continue;
+                };
+                let bytes = bytes.get_or_insert_with(|| self.memory.read_some(0, DEVICE_MAX));
+                let fits = zone::fits(bytes, &guess);
+                if fits > best.as_ref().map_or(0, |(most, ..)| *most) {
+                    let how = format!("blkdev={}, {}", device.spec, device.how);
+                    best = Some((fits, guess, device.backend.clone(), how));
+                }
+            }
+        }
+        let (Some((_, guess, backend, how)), Some(bytes)) = (best, bytes) else {
+            return false;
+        };
+        self.take_device(0, &bytes, &guess, &backend, &how);
+        true
+    }
+
     /// The zones of a block device that begins at `address`.
     fn device(&mut self, address: u64) -> Result<()> {
         let bytes = self.memory.read_some(
@@ -648,12 +714,19 @@ impl Reader<'_> {
             None => zone::guess(&bytes)
                 .with_context(|| format!("{}: no zones of a block device", self.memory.name()))?,
         };
-        self.take_device(address, &bytes, &guess);
+        self.take_device(address, &bytes, &guess, "blk", found_how(&guess));
         Ok(())
     }
 
-    fn take_device(&mut self, address: u64, bytes: &[u8], guess: &zone::Guess) {
-        let backend = self.backend("blk");
+    fn take_device(
+        &mut self,
+        address: u64,
+        bytes: &[u8],
+        guess: &zone::Guess,
+        backend: &str,
+        how: &str,
+    ) {
+        let backend = self.backend(backend);
         let origin = format!("{} {address:#x}", self.memory.name());
         self.loaded
             .records
@@ -687,12 +760,7 @@ impl Reader<'_> {
             address,
             size: bytes.len(),
             backend,
-            how: if guess.score == 100 {
-                "given"
-            } else {
-                "zones of a block device, found by their signatures"
-            }
-            .to_owned(),
+            how: how.to_owned(),
             score: guess.score,
             doubt: guess.doubt,
             zones,

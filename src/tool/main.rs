@@ -8,7 +8,11 @@
 mod check;
 mod cli;
 mod decode;
+mod disk;
 mod find;
+#[cfg(test)]
+#[path = "tests/forms/mod.rs"]
+mod forms;
 #[cfg(test)]
 mod fuzz;
 mod host;

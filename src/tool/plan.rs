@@ -4,7 +4,15 @@
 
 use crate::{
     cli::Context,
-    find::memmaps,
+    disk::{
+        self,
+        Disk,
+        Panic, //
+    },
+    find::{
+        devices,
+        memmaps, //
+    },
     host::{
         words,
         Host,
@@ -22,10 +30,16 @@ use anyhow::{
     Result, //
 };
 use clap::Args;
-use mpstore_format::layout::{
-    RamLayout,
-    RamSizes,
-    CRASH_SIZE_LEAST, //
+use mpstore_format::{
+    layout::{
+        RamLayout,
+        RamSizes,
+        CRASH_SIZE_LEAST, //
+    },
+    zone::{
+        ZoneLayout,
+        ZoneSizes, //
+    },
 };
 use serde::Serialize;
 use std::{
@@ -39,6 +53,8 @@ const TOP_MARGIN: u64 = 128 * MIB;
 /// Firmware and boot loaders work below this.
 const BOTTOM: u64 = 256 * MIB;
 const FOUR_GIB: u64 = 1 << 32;
+/// What the crash kernel must be told of the regions that are in use.
+const CRASH_CMDLINE: &str = "/sys/kernel/debug/mpstore/crash_cmdline";
 /// KASLR on x86 keeps clear of as many `memmap=` ranges.
 const KASLR_RANGES: usize = 4;
 
@@ -54,6 +70,12 @@ pub(crate) struct PlanArgs {
     /// Parity bytes
     #[arg(long, value_name = "BYTES", default_value_t = 0)]
     parity: usize,
+    /// Propose this disk or partition, by the kernel's name; default: the best one that is free
+    #[arg(long, value_name = "NAME")]
+    disk: Option<String>,
+    /// Propose no disk
+    #[arg(long, conflicts_with = "disk")]
+    no_disk: bool,
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -71,20 +93,13 @@ struct Facts {
     kaslr: bool,
     crash_kernel: Vec<Range<u64>>,
     crash_loaded: bool,
+    /// A panic is recorded before the crash kernel takes over.
+    post_notifiers: bool,
     /// Taken out of the kernel's hands already.
     memmap: Vec<Range<u64>>,
     kho: bool,
     disks: Vec<Disk>,
     in_tree: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Disk {
-    name: String,
-    bytes: u64,
-    driver: Option<String>,
-    model: Option<String>,
-    partitions: Vec<String>,
 }
 
 /// What is proposed.
@@ -95,43 +110,20 @@ struct Plan {
     crash_size: u64,
     /// Words for the kernel's command line.
     cmdline: String,
+    /// What `blkdev=` is to be, and the kernel's name for it.
+    blkdev: Option<String>,
+    disk: Option<String>,
     /// The line for /etc/default/grub.
     grub: String,
     /// The line for /etc/modprobe.d/mpstore.conf.
     modprobe: String,
     /// Lines for /etc/default/kdump-tools.
     kdump_tools: Vec<String>,
+    /// What the crash kernel must be told, where the address is known.
+    crash_words: Option<String>,
     /// The same for who calls kexec himself.
     kexec: Option<String>,
     remarks: Vec<String>,
-}
-
-fn disks(host: &Host) -> Vec<Disk> {
-    host.names("/sys/block")
-        .into_iter()
-        .filter(|name| {
-            !["loop", "ram", "zram", "dm-", "md", "sr", "fd"]
-                .iter()
-                .any(|p| name.starts_with(p))
-        })
-        .filter_map(|name| {
-            let at = format!("/sys/block/{name}");
-            let sectors: u64 = host.read(&format!("{at}/size"))?.parse().ok()?;
-            let link = std::fs::read_link(host.path(&format!("{at}/device/driver"))).ok();
-            let partitions = host
-                .names(&at)
-                .into_iter()
-                .filter(|p| host.exists(&format!("{at}/{p}/partition")))
-                .collect();
-            Some(Disk {
-                bytes: sectors.saturating_mul(512),
-                driver: link.and_then(|l| Some(l.file_name()?.to_string_lossy().into_owned())),
-                model: host.read(&format!("{at}/device/model")),
-                partitions,
-                name,
-            })
-        })
-        .collect()
 }
 
 fn facts(host: &Host, iomem: &[Resource]) -> Facts {
@@ -145,6 +137,14 @@ fn facts(host: &Host, iomem: &[Resource]) -> Facts {
             .sum::<u64>()
     };
     let backend = host.parameters("pstore").get("backend").cloned();
+    let in_use: Vec<_> = if host.exists("/sys/module/mpstore") {
+        devices(host, None)
+            .into_iter()
+            .filter_map(|d| d.path)
+            .collect()
+    } else {
+        Vec::new()
+    };
     Facts {
         memory: if map.is_empty() {
             ram(iomem)
@@ -167,9 +167,16 @@ fn facts(host: &Host, iomem: &[Resource]) -> Facts {
             .map(|r| r.start..r.end)
             .collect(),
         crash_loaded: host.read("/sys/kernel/kexec_crash_loaded").as_deref() == Some("1"),
+        post_notifiers: words
+            .iter()
+            .any(|w| w == "crash_kexec_post_notifiers" || w == "crash_kexec_post_notifiers=1")
+            || host
+                .read("/sys/module/kernel/parameters/crash_kexec_post_notifiers")
+                .as_deref()
+                == Some("Y"),
         memmap: memmaps(&cmdline),
         kho: host.exists("/sys/kernel/debug/kho") || words.iter().any(|w| w == "kho=on"),
-        disks: disks(host),
+        disks: disk::disks(host, &in_use),
         in_tree: backend.filter(|b| !b.is_empty() && b != "(null)"),
     }
 }
@@ -222,6 +229,101 @@ fn choose(iomem: &[Resource], size: u64) -> Option<u64> {
         }
     }
     None
+}
+
+/// What is proposed for a device: what to call it, and how long its zones are.
+struct Zones {
+    name: String,
+    reference: String,
+    stream: u64,
+    small: u64,
+}
+
+/// The disk or partition to record to, if there is one.
+fn propose_disk(
+    facts: &Facts,
+    cpus: usize,
+    args: &PlanArgs,
+    remarks: &mut Vec<String>,
+) -> Result<Option<Zones>> {
+    if args.no_disk {
+        return Ok(None);
+    }
+    let volume = match &args.disk {
+        Some(name) => {
+            let name = name.strip_prefix("/dev/").unwrap_or(name);
+            let found = facts
+                .disks
+                .iter()
+                .flat_map(|d| &d.volumes)
+                .find(|v| v.name == name);
+            match found {
+                None => {
+                    bail!("--disk {name}: no such disk without partitions, and no such partition")
+                }
+                Some(volume) => {
+                    if let Some(why) = &volume.why_not {
+                        bail!("--disk {name}: it {why}");
+                    }
+                    Some(volume)
+                }
+            }
+        }
+        None => disk::choose(&facts.disks),
+    };
+    let Some(volume) = volume else {
+        if !facts.disks.is_empty() {
+            remarks.push(
+                "no disk is free to be recorded to: a blank partition of 16 MiB would do, with \
+                 'mpstore' as its label it is taken before others"
+                    .to_owned(),
+            );
+        }
+        return Ok(None);
+    };
+    let (stream, small) = if volume.bytes >= 16 * MIB {
+        (256 << 10, 64 << 10)
+    } else {
+        (64 << 10, 64 << 10)
+    };
+    let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let sizes = ZoneSizes {
+        bytes: volume.bytes,
+        block: bytes(volume.block),
+        kmsg_size: 64 << 10,
+        pmsg_size: bytes(small),
+        console_size: bytes(stream),
+        ftrace_size: bytes(small),
+        tty_size: bytes(stream),
+        cpus,
+    };
+    if let Err(error) = ZoneLayout::new(&sizes, true) {
+        remarks.push(format!("{}: can't be divided: {error}", volume.name));
+        return Ok(None);
+    }
+    if volume.ours {
+        remarks.push(format!("mpstore records to {} already", volume.name));
+    }
+    if volume.reference.starts_with("/dev/") && !volume.reference.starts_with("/dev/disk/") {
+        remarks.push(format!(
+            "{} has no name of its own and may be another one after the next boot: give it a \
+             partition table with one partition",
+            volume.reference
+        ));
+    }
+    if volume.panic == Panic::Takeover && !facts.crash_kernel.is_empty() && !facts.post_notifiers {
+        remarks.push(
+            "with a crash kernel loaded, a panic is written to a disk only if the kernel is given \
+             crash_kexec_post_notifiers; memory is not concerned"
+                .to_owned(),
+        );
+    }
+    Ok(Some(Zones {
+        name: volume.name.clone(),
+        reference: volume.reference.clone(),
+        stream,
+        small,
+    }))
 }
 
 /// A size as parameters have it.
@@ -341,17 +443,38 @@ fn propose(
     if crash_size > 0 {
         words.push(("crash_size", spell(crash_size)));
     }
-    for (name, value) in [
-        ("record_size", record),
-        ("console_size", stream),
-        ("pmsg_size", small),
-        ("tty_size", stream),
-        ("ftrace_size", small.min(65536)),
+    let cpus = context.host.possible_cpus().unwrap_or(1);
+    let device = propose_disk(facts, cpus, args, &mut remarks)?;
+    // The crash kernel leaves disks alone, and refuses a list that is longer than its regions.
+    let mut both = words.clone();
+    words.push(("record_size", spell(record)));
+    both.push(("record_size", spell(record)));
+    for (name, region, zone) in [
+        ("console_size", stream, device.as_ref().map(|d| d.stream)),
+        ("pmsg_size", small, device.as_ref().map(|d| d.small)),
+        ("tty_size", stream, device.as_ref().map(|d| d.stream)),
+        (
+            "ftrace_size",
+            small.min(65536),
+            device.as_ref().map(|d| d.small),
+        ),
     ] {
-        words.push((name, spell(value)));
+        words.push((name, spell(region)));
+        // First the region's, then the device's.
+        both.push((
+            name,
+            match zone {
+                Some(zone) => format!("{},{}", spell(region), spell(zone)),
+                None => spell(region),
+            },
+        ));
+    }
+    if let Some(device) = &device {
+        both.push(("blkdev", device.reference.clone()));
     }
     if args.parity > 0 {
         words.push(("ecc", args.parity.to_string()));
+        both.push(("ecc", args.parity.to_string()));
     }
     // What is printed must be what the module takes.
     let bytes = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
@@ -363,32 +486,55 @@ fn propose(
             ftrace_size: bytes(small.min(65536)),
             pmsg_size: bytes(small),
             tty_size: bytes(stream),
-            ftrace_zones: context.host.possible_cpus().unwrap_or(1),
+            ftrace_zones: cpus,
             ecc_size: if args.parity == 1 { 16 } else { args.parity },
         }) {
             bail!("{}: too small to be divided: {error}", spell(size));
         }
     }
-    let options: Vec<String> = words.iter().map(|(k, v)| format!("{k}={v}")).collect();
-    let module: Vec<String> = options.iter().map(|o| format!("mpstore.{o}")).collect();
-    let cmdline = [reservation.clone(), module.clone()].concat().join(" ");
+    let spelt = |words: &[(&str, String)]| -> Vec<String> {
+        words.iter().map(|(k, v)| format!("{k}={v}")).collect()
+    };
+    let prefixed = |words: &[(&str, String)]| -> Vec<String> {
+        words
+            .iter()
+            .map(|(k, v)| format!("mpstore.{k}={v}"))
+            .collect()
+    };
+    let cmdline = [reservation.clone(), prefixed(&both)].concat().join(" ");
     let grub = format!("GRUB_CMDLINE_LINUX='{}'", cmdline.replace('$', "\\$"));
-    let (mut kdump_tools, mut kexec) = (Vec::new(), None);
+    let (mut kdump_tools, mut crash_words, mut kexec) = (Vec::new(), None, None);
     if crash_size > 0 || crash {
-        let append = match address {
-            Some(_) => module.join(" "),
-            // Only the running kernel knows where it is.
-            None => "$(cat /sys/kernel/debug/mpstore/crash_cmdline)".to_owned(),
-        };
         kdump_tools = vec![
             "USE_KDUMP=1".to_owned(),
             "KDUMP_CMDLINE=\"$(sed -re 's/(^| )(crashkernel|hugepages|hugepagesz|abm|memmap|reserve_mem)=[^ ]*//g; s/(^| )mpstore\\.[^ ]*//g' /proc/cmdline)\"".to_owned(),
-            format!("KDUMP_CMDLINE_APPEND=\"reset_devices systemd.unit=kdump-tools-dump.service nr_cpus=1 irqpoll usbcore.nousb {append}\""),
+            format!("KDUMP_CMDLINE_APPEND=\"reset_devices systemd.unit=kdump-tools-dump.service nr_cpus=1 irqpoll usbcore.nousb $(cat {CRASH_CMDLINE})\""),
         ];
         kexec = Some(format!(
             "kexec -s -p /boot/vmlinuz-$(uname -r) --initrd=/boot/kdump.img \
-             --command-line=\"root=... nr_cpus=1 reset_devices {append}\""
+             --command-line=\"root=... nr_cpus=1 reset_devices $(cat {CRASH_CMDLINE})\""
         ));
+        // Only the running kernel knows where a region by name is.
+        crash_words = address.map(|_| prefixed(&words).join(" "));
+        remarks.push(format!(
+            "{CRASH_CMDLINE} is there while mpstore is loaded: load it before kdump-tools does its \
+             work, with a line 'mpstore' in /etc/modules-load.d/mpstore.conf"
+        ));
+        remarks.push(
+            "no memmap= for the crash kernel: kdump-config has a shell read the command line, which \
+             puts its own name for $0, and the kernel takes what is left for a limit of its memory. \
+             KDUMP_CMDLINE as above takes it out; the memory is reserved there anyhow"
+                .to_owned(),
+        );
+        remarks.push(if crash_size > 0 {
+            "after the reboot, the crash kernel's records are in the directory ramoops_crash, the \
+             first kernel's in ramoops"
+                .to_owned()
+        } else {
+            "without crash_size= the crash kernel records nothing: it shows the region and leaves it \
+             as it is"
+                .to_owned()
+        });
     }
     if !crash {
         remarks.push(
@@ -435,8 +581,11 @@ fn propose(
         crash_size,
         cmdline,
         grub,
-        modprobe: format!("options mpstore {}", options.join(" ")),
+        blkdev: device.as_ref().map(|d| d.reference.clone()),
+        disk: device.map(|d| d.name),
+        modprobe: format!("options mpstore {}", spelt(&both).join(" ")),
         kdump_tools,
+        crash_words,
         kexec,
         remarks,
     })
@@ -479,15 +628,31 @@ pub(crate) fn plan(context: &Context<'_>, args: &PlanArgs, out: &mut Out) -> Res
     }
     for disk in &facts.disks {
         out.line(format!(
-            "{faint}disk: {} {} MiB {} {}{faint:#}",
+            "{faint}disk: {} {} MiB {}{faint:#}",
             disk.name,
             disk.bytes / MIB,
             disk.driver
                 .as_deref()
                 .or(disk.model.as_deref())
                 .unwrap_or(""),
-            disk.partitions.join(" ")
         ))?;
+        for volume in &disk.volumes {
+            let what = match &volume.why_not {
+                Some(why) => format!("no: it {why}"),
+                None if plan.disk.as_ref() == Some(&volume.name) => {
+                    format!("proposed; {}", volume.panic.text())
+                }
+                None => format!("could be taken; {}", volume.panic.text()),
+            };
+            let label = volume.label.as_ref().map_or(String::new(), |label| {
+                format!(" '{}'", crate::out::harmless_line(label.as_bytes()))
+            });
+            out.line(format!(
+                "{faint}    {}{label} {} MiB: {what}{faint:#}",
+                volume.name,
+                volume.bytes / MIB
+            ))?;
+        }
     }
     out.line("")?;
     out.line(format!("{name}kernel command line{name:#}"))?;
@@ -501,6 +666,11 @@ pub(crate) fn plan(context: &Context<'_>, args: &PlanArgs, out: &mut Out) -> Res
     ))?;
     out.line(format!("    {}", plan.modprobe))?;
     if !plan.kdump_tools.is_empty() {
+        out.line(format!(
+            "{name}the crash kernel's initramfs, with kdump-tools{name:#}"
+        ))?;
+        out.line("    echo mpstore >>/etc/initramfs-tools/modules")?;
+        out.line("    /etc/kernel/postinst.d/kdump-tools $(uname -r)")?;
         out.line(format!("{name}kdump-tools, in /etc/default/kdump-tools, then kdump-config unload; kdump-config load{name:#}"))?;
         for line in &plan.kdump_tools {
             out.line(format!("    {line}"))?;
@@ -509,6 +679,12 @@ pub(crate) fn plan(context: &Context<'_>, args: &PlanArgs, out: &mut Out) -> Res
     if let Some(kexec) = &plan.kexec {
         out.line(format!("{name}or kexec{name:#}"))?;
         out.line(format!("    {kexec}"))?;
+    }
+    if let Some(words) = &plan.crash_words {
+        out.line(format!(
+            "{name}or, where mpstore is not loaded before, these words instead of $(cat ...){name:#}"
+        ))?;
+        out.line(format!("    {words}"))?;
     }
     out.line("")?;
     for remark in &plan.remarks {

@@ -57,9 +57,14 @@ pub(crate) fn default_path(host: &Host) -> Result<PathBuf> {
     if usual.is_dir() && fs::read_dir(&usual).is_ok_and(|mut d| d.next().is_some()) {
         return Ok(usual);
     }
+    let disks: Vec<String> = crate::find::devices(host, None)
+        .into_iter()
+        .filter_map(|device| Some(format!(", {}", device.path?.display())))
+        .collect();
     bail!(
         "no pstore is mounted. Mount it (mount -t pstore pstore {MOUNT}), or name a directory or a \
-         raw source with --source: without the module, /dev/mem or /proc/kcore"
+         raw source with --source: without the module, /dev/mem or /proc/kcore{}",
+        disks.concat()
     )
 }
 

@@ -22,7 +22,8 @@ use mpstore_format::{
         Generation,
         Index,
         INDEX_MAX,
-        MAGIC, //
+        MAGIC,
+        MEM_MAX, //
     },
     record::DmesgHeader,
 };
@@ -74,7 +75,17 @@ pub(crate) fn read(
         taken: index.taken(),
         complaints: Vec::new(),
     };
+    let mut claimed = 0usize;
     for (generation, chunks) in index.generations() {
+        // Each is believed to be as long as MEM_MAX, but not all of them.
+        claimed = generation.mem_size.saturating_add(claimed);
+        if claimed as u64 > MEM_MAX {
+            found.complaints.push(format!(
+                "generation {}: with it {claimed} bytes are claimed, which is too much to be read",
+                generation.number
+            ));
+            continue;
+        }
         let mut bytes = vec![0; generation.mem_size];
         let mut rest = bytes.as_mut_slice();
         for chunk in chunks {

@@ -61,6 +61,24 @@ fn header(bytes: &[u8], at: usize) -> Option<Header> {
     Some(Header::from_bytes(*head))
 }
 
+/// Whether that is the header of some zone of a device, whatever its size may be.
+pub(crate) fn signed(header: &Header) -> bool {
+    TYPES
+        .into_iter()
+        .any(|kind| header.sig == kind.signature() && header.ring(kind, ZONE_MAX).is_ok())
+}
+
+/// How many zones of a division have a header of their kind.
+pub(crate) fn fits(bytes: &[u8], guess: &Guess) -> usize {
+    guess
+        .zones
+        .iter()
+        .filter(|(kind, zone)| {
+            header(bytes, zone.offset).is_some_and(|h| h.ring(*kind, zone.len).is_ok())
+        })
+        .count()
+}
+
 /// The kind of zone that a header tells of.
 fn kind_at(bytes: &[u8], at: usize) -> Option<ZoneType> {
     let header = header(bytes, at)?;

@@ -38,6 +38,9 @@ const NOTES_MAX: u64 = 1 << 30;
 /// Most segments that are believed in.
 const SEGMENTS_MAX: u64 = 1 << 20;
 
+/// By how much segments may say more than four times what the file has: they may overlap.
+const SLACK: u64 = 1 << 30;
+
 /// Part of memory.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
@@ -76,6 +79,17 @@ impl Elf {
             bail!(
                 "{name}: does not tell physical addresses, as kernels before 4.19 have it; \
                  try /dev/mem"
+            );
+        }
+        // The same bytes over and over would be searched over and over.
+        let most = input.len().saturating_mul(4).saturating_add(SLACK);
+        let claimed = segments
+            .iter()
+            .fold(0u64, |sum, s| sum.saturating_add(s.len.min(input.len())));
+        if !live && claimed > most {
+            bail!(
+                "{name}: its segments claim {claimed} bytes of a file that has {}",
+                input.len()
             );
         }
         segments.sort_by_key(|s| s.phys);
@@ -117,7 +131,7 @@ fn segments<H: FileHeader<Endian = Endianness>>(
         object::pod::slice_from_bytes::<H::ProgramHeader>(&table, usize::try_from(count)?)
             .map_err(|()| anyhow::anyhow!("its program headers are not aligned"))?;
     let (mut segments, mut notes) = (Vec::new(), Vec::new());
-    let mut read = 0;
+    let mut read = 0u64;
     for header in headers {
         let offset: u64 = header.p_offset(endian).into();
         let len: u64 = header.p_filesz(endian).into();
@@ -128,7 +142,7 @@ fn segments<H: FileHeader<Endian = Endianness>>(
                 segments.push(Segment { phys, len, offset });
             }
             PT_NOTE => {
-                read += len;
+                read = len.saturating_add(read);
                 if read > NOTES_MAX {
                     bail!("its notes claim {read} bytes");
                 }

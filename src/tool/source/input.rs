@@ -63,16 +63,24 @@ impl Input {
             }
             return self.file.read_at(to, at);
         };
-        let Some((start, (len, from))) = pieces.range(..=at).next_back() else {
-            return Ok(0);
-        };
-        let skip = at - start;
-        let left = usize::try_from(len.saturating_sub(skip)).unwrap_or(usize::MAX);
-        let len = to.len().min(left);
-        match to.get_mut(..len) {
-            Some(to) if !to.is_empty() => self.file.read_at(to, from + skip),
-            _ => Ok(0),
+        let within = |left: u64, room: usize| room.min(usize::try_from(left).unwrap_or(usize::MAX));
+        if let Some((start, (len, from))) = pieces.range(..=at).next_back() {
+            let skip = at - start;
+            let len = within(len.saturating_sub(skip), to.len());
+            if let Some(to) = to.get_mut(..len).filter(|to| !to.is_empty()) {
+                return self.file.read_at(to, from + skip);
+            }
         }
+        // Between pieces are zeros, as in a file: QEMU writes headers without the rest of their blocks.
+        let next = pieces
+            .range(at..)
+            .next()
+            .map_or(self.len, |(next, _)| *next);
+        let len = within(next.saturating_sub(at), to.len());
+        if let Some(hole) = to.get_mut(..len) {
+            hole.fill(0);
+        }
+        Ok(len)
     }
 
     /// Fills `to` or fails.

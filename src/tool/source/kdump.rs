@@ -30,6 +30,10 @@ use std::{
     ops::Range, //
 };
 
+/// Most bytes of a bitmap that are believed in: 32 TiB of memory.
+const BITMAP_MAX: u64 = 1 << 30;
+/// Most bytes of notes.
+const NOTES_MAX: u64 = 1 << 30;
 pub(crate) const SIGNATURE: &[u8] = b"KDUMP   ";
 
 /// Pages for which the number of set bits before them is kept.
@@ -124,7 +128,7 @@ impl Kdump {
             }
         }
         let half = u64::from(bitmap_blocks) * block64 / 2;
-        if half > input.len() || pages > half * 8 {
+        if half > input.len().min(BITMAP_MAX) || pages > half * 8 {
             bail!("its bitmap can't be as large as it says");
         }
         let bitmap_at = (1 + u64::from(sub_blocks)) * block64;
@@ -140,7 +144,7 @@ impl Kdump {
         let mut notes = Vec::new();
         if version >= 4 {
             let (at, len) = (long(note_at, 8), long(note_at + 8, places.long));
-            if len > 0 && len <= input.len() {
+            if len > 0 && len <= input.len().min(NOTES_MAX) {
                 if let Ok(bytes) = input.bytes(at, usize::try_from(len)?) {
                     notes = parse_notes(&bytes, Endianness::Little);
                 }

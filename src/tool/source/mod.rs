@@ -19,6 +19,9 @@ use std::{
     path::Path, //
 };
 
+/// What is not divided further when reading fails.
+const PIECE_LEAST: usize = 4096;
+
 /// A note of an ELF file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
@@ -73,15 +76,18 @@ pub(crate) trait Memory {
     /// begin and end within a page are not crossed.
     fn read_some(&self, address: u64, len: usize) -> Vec<u8> {
         let mut out = vec![0; len];
-        let mut done = 0;
+        let (mut done, mut piece) = (0, len);
         while done < len {
             let Some(at) = address.checked_add(done as u64) else {
                 break;
             };
-            match self.read_at(at, out.get_mut(done..).unwrap_or(&mut [])) {
+            let end = done.saturating_add(piece).min(len);
+            match self.read_at(at, out.get_mut(done..end).unwrap_or(&mut [])) {
                 Ok(0) => break,
                 Ok(n) => done += n,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // /dev/mem gives nothing of a piece that reaches beyond the end of memory.
+                Err(_) if piece > PIECE_LEAST => piece /= 2,
                 Err(_) => break,
             }
         }
