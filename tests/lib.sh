@@ -15,7 +15,7 @@
 #
 # Comments at the top of a test that the runner reads:
 #	# vm: mem=512M smp=2 timeout=180 quiet=60 boots=16 ram=file second=stock
-#	# vm: kexec kaslr onethread firmware=ovmf|secureboot erst=64K
+#	# vm: kexec kaslr onethread hotplug firmware=ovmf|secureboot erst=64K
 #	# cmdline: more words for the kernel's command line
 #	# kernels: custom debug stock     where the test makes sense; first: default
 #	# disk: virtio|nvme|nvme-ns|ahci|scsi SIZE [gpt=NAME@FIRST+COUNT] [device option...]
@@ -28,7 +28,7 @@
 # kaslr leaves out nokaslr. firmware=ovmf is UEFI with a variable store of its own, firmware=secureboot
 # with Microsoft's and an owner's keys, shim and GRUB, and the module signed in /mpstore-mok.ko,
 # /mpstore-other.ko; erst=SIZE is ACPI's error record device. onethread emulates all CPUs in one host thread: with
-# one each, the kernel's changing of its own code now and then hits a stale int3.
+# one each, the kernel's changing of its own code now and then hits a stale int3. hotplug is for unplug.
 # second=KIND names the kernels that switch_kernel may ask for. Do not report
 # results from a subshell or a pipeline: the numbering would be lost.
 

@@ -6,7 +6,7 @@
 # beside them. Zoned disks, disks with checksums and disks without a controller are refused. While the
 # machine is about to sleep nothing is armed.
 #
-# vm: timeout=180 quiet=120
+# vm: timeout=180 quiet=120 hotplug
 # kernels: custom debug
 # disk: virtio 8M parts=1:noise,1 disable-legacy=on
 # disk: virtio 8M parts=1:noise,1 disable-legacy=on id=gone

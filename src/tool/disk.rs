@@ -95,8 +95,11 @@ fn uevent(host: &Host, at: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Every disk with its partitions: their names and folders below `/sys`.
-fn all(host: &Host) -> Vec<(String, String, Vec<(String, String)>)> {
+/// A disk's or partition's name and its folder below `/sys`.
+type Place = (String, String);
+
+/// Every disk with its partitions.
+fn all(host: &Host) -> Vec<(String, String, Vec<Place>)> {
     host.names("/sys/block")
         .into_iter()
         .map(|disk| {

@@ -888,7 +888,7 @@ fn a_device_that_is_configured() {
     fs::write(dir.join("root/dev/vdb"), &disk).unwrap();
     fs::write(dir.join("disk.img"), &disk).unwrap();
     let sizes = "kmsg_size=8K console_size=8K ftrace_size=8K pmsg_size=4K tty_size=8K name=mine";
-    let line: String = sizes.split(' ').map(|w| format!(" mpstore.{w}")).collect();
+    let line = format!(" {sizes}").replace(' ', " mpstore.");
     machine(
         dir,
         &[

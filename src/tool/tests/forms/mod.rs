@@ -283,7 +283,7 @@ pub(crate) fn handed_over(region: &[u8], sizes: &RamSizes) -> Vec<u8> {
         release: kho::Generation::release_from(b"7.3.4"),
         open: true,
         mem_size: sizes.mem_size,
-        layout: RamLayout::new(&sizes).unwrap(),
+        layout: RamLayout::new(sizes).unwrap(),
         ecc_size: 0,
     })
     .unwrap();
