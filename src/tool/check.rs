@@ -180,6 +180,8 @@ fn look(host: &Host, args: &CheckArgs) -> (Vec<Finding>, Numbers) {
         ),
     }
     let text = host.read("/sys/kernel/debug/mpstore/status");
+    // Whoever may read neither the status nor the parameters can't say how many there are.
+    let mut known = true;
     match (&text, ours) {
         (Some(text), true) => status(text, &mut findings, &mut numbers),
         (None, true) => {
@@ -191,13 +193,12 @@ fn look(host: &Host, args: &CheckArgs) -> (Vec<Finding>, Numbers) {
                     .map_or(0, |list| list.split(',').filter(|x| !x.is_empty()).count())
             };
             let on = |name: &str| parameters.get(name).is_some_and(|v| v == "Y");
-            numbers.backends = count("mem_size").max(count("mem_address")) + usize::from(on("kho"));
+            numbers.backends = count("mem_size").max(count("mem_address"))
+                + count("blkdev")
+                + usize::from(on("kho"));
+            known = !parameters.is_empty();
             findings.push(Finding {
-                level: if parameters.is_empty() {
-                    Level::Unknown
-                } else {
-                    Level::Ok
-                },
+                level: if known { Level::Ok } else { Level::Unknown },
                 what: "/sys/kernel/debug/mpstore/status can't be read (root, debugfs): losses are \
                        not known"
                     .to_owned(),
@@ -206,7 +207,7 @@ fn look(host: &Host, args: &CheckArgs) -> (Vec<Finding>, Numbers) {
         _ => {}
     }
     let mut say = |level, what: String| findings.push(Finding { level, what });
-    if (ours || in_tree.is_some()) && numbers.backends < args.backends {
+    if known && (ours || in_tree.is_some()) && numbers.backends < args.backends {
         say(
             Level::Critical,
             format!(
