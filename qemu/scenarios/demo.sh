@@ -10,7 +10,7 @@
 . /tests/lib.sh
 # Debian's kernels have no CONFIG_KEXEC_HANDOVER.
 case $KIND in stock | sid) KHO= ;; *) KHO=1 ;; esac
-plan $((KHO ? 24 : 17))
+plan $((KHO ? 25 : 18))
 MARK=$(uuid marker)
 TTY=/dev/ttyS2
 
@@ -57,9 +57,9 @@ case $STAGE in
 			check "$b: $k holds what was written" sh -c "cat $PSTORE/$b/$k-$b-* | grep -q '$want'"
 		done
 	done
-	for k in console pmsg tty; do
+	for k in dmesg console pmsg tty; do
 		case $k in
-		console) want=kmsg ;;
+		dmesg | console) want=kmsg ;;
 		*) want=$k ;;
 		esac
 		check "blk: $k holds what was written" sh -c "cat $PSTORE/blk/$k-blk-* | grep -q '$MARK $want'"
