@@ -20,7 +20,7 @@ endif
 SUITE_OF = $(if $(filter sid,$(1)),MPSTORE_SUITE=sid)
 
 .DEFAULT_GOAL := modules
-.PHONY: help modules demo test test-all vm vmtest soak bench clean clippy clippy-module fmt fmt-check buildroot kernel guest tool install uninstall deb
+.PHONY: help modules demo test test-all vm vmtest soak fuzz bench clean clippy clippy-module fmt fmt-check buildroot kernel guest tool install uninstall deb
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -65,6 +65,7 @@ test: buildroot ## everything: lints, host tests, module, tests in virtual machi
 test-all: ## `make test`, and what takes too long for it: hours
 	@$(MAKE) test
 	@$(MAKE) vmtest T="kho_memory takeover_matrix takeover_iommu takeover_places"
+	@$(MAKE) fuzz
 	@$(MAKE) vmtest KERNEL=stock
 	@$(MAKE) vmtest KERNEL=sid
 	@packaging/try dkms && packaging/try kernels
@@ -75,6 +76,9 @@ vmtest: modules guest ## only the tests in virtual machines
 	@for k in `$(ENTER) qemu/vm needs --kernel $(KERNEL) $(T)`; do $(MAKE) -s modules KERNEL=$${k%-image}; done
 	@for k in `$(ENTER) qemu/vm guests --kernel $(KERNEL) $(T)`; do $(TOP)/qemu/debian $$k && packaging/build-deb; done >/dev/null
 	@$(ENTER) qemu/vm test --kernel $(KERNEL) $(T)
+
+fuzz: ## each parser for FUZZ=60 seconds, guided by coverage; T= are targets: Documentation/testing.md
+	@$(ENTER) fuzz/run --seconds $(or $(FUZZ),60) $(T)
 
 soak: ## SOAK=100 panics, each written to three disks' controllers: Documentation/panic-block.md
 	@MPSTORE_SOAK=$(or $(SOAK),100) $(MAKE) --no-print-directory vmtest T=soak_takeover

@@ -4,9 +4,9 @@
 //! kernel hands over, the parser does not panic, hang or believe something impossible.
 
 use mpstore_format::kho::{
-    seal, Chunk, ChunkEntry, Generation, GenerationEntry, Header, Index, KhoError, SlotHeader,
-    SlotWriter, ZoneEntry, HEADER_BYTES, INDEX_BYTES, MAGIC, NODE_NAME, RELEASE_BYTES, SLOT_BYTES,
-    SLOT_ROOM, VERSION, ZONES,
+    seal, Chunk, ChunkEntry, Generation, GenerationEntry, Header, SlotHeader, SlotWriter,
+    ZoneEntry, HEADER_BYTES, INDEX_BYTES, MAGIC, NODE_NAME, RELEASE_BYTES, SLOT_BYTES, SLOT_ROOM,
+    VERSION, ZONES,
 };
 use mpstore_format::layout::{RamLayout, RamSizes};
 use mpstore_format::record::Stamp;
@@ -15,6 +15,13 @@ use std::mem::{offset_of, size_of};
 use std::path::Path;
 use std::process::Command;
 use zerocopy::IntoBytes;
+
+#[path = "believe/kho.rs"]
+mod believe;
+use believe::{
+    believe,
+    OWN, //
+};
 
 /// `C name, value in Rust` of each size and offset.
 fn facts() -> Vec<(String, usize)> {
@@ -155,11 +162,6 @@ impl Random {
     }
 }
 
-const OWN: Chunk = Chunk {
-    phys: 0x100_0000,
-    size: 65536,
-};
-
 /// A good index with a few generations. Says how many bytes of slot 1 are in use.
 fn good(random: &mut Random) -> (Vec<u8>, usize) {
     let mut blob = vec![0; INDEX_BYTES];
@@ -204,38 +206,6 @@ fn good(random: &mut Random) -> (Vec<u8>, usize) {
     }
     let used = slot.finish(5, 100).unwrap();
     (blob, used)
-}
-
-/// What is accepted is possible.
-fn believe(blob: &[u8]) -> Result<(), KhoError> {
-    let index = Index::parse(blob, OWN)?;
-    let mut seen: Vec<Chunk> = vec![OWN];
-    let mut numbers = Vec::new();
-    for (generation, chunks) in index.generations() {
-        assert!(generation.number < index.next_number());
-        assert!(generation.release().len() < RELEASE_BYTES);
-        numbers.push(generation.number);
-        let mut sum = 0;
-        for chunk in chunks {
-            assert!(chunk.size.is_power_of_two() && chunk.size >= 4096);
-            assert_eq!(chunk.phys % chunk.size, 0);
-            let end = chunk.phys.checked_add(chunk.size).unwrap();
-            assert!(seen
-                .iter()
-                .all(|c| end <= c.phys || c.phys + c.size <= chunk.phys));
-            seen.push(chunk);
-            sum += chunk.size;
-        }
-        assert!(sum >= generation.mem_size as u64);
-        let mut end = 0;
-        for (_, _, zone) in generation.layout.zones() {
-            assert!(zone.offset >= end);
-            end = zone.offset.checked_add(zone.len).unwrap();
-        }
-        assert!(end <= generation.mem_size);
-    }
-    assert!(numbers.windows(2).all(|w| w[0] < w[1]));
-    Ok(())
 }
 
 /// Rounds and seed: `MPSTORE_FUZZ=ROUNDS[,SEED]`, or few and always the same.
