@@ -18,10 +18,7 @@ use zerocopy::IntoBytes;
 
 #[path = "believe/kho.rs"]
 mod believe;
-use believe::{
-    believe,
-    OWN, //
-};
+use believe::believe;
 
 /// `C name, value in Rust` of each size and offset.
 fn facts() -> Vec<(String, usize)> {

@@ -9,6 +9,7 @@ use mpstore_format::{
         Merge,
         Run, //
     },
+    probe,
     record::Stamp,
     zone::{
         dump_head,
