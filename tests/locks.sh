@@ -168,7 +168,10 @@ die() {
 	# Where there is parity: the header is written, its parity is not.
 	erase-stopped) stopped "$HALF" "exec rm $PSTORE/ramoops1/dmesg-*" ;;
 	uart) victim 1 "panic in=serial8250_start_tx" "echo struck >/dev/ttyS2" ;;
-	uart-console-stopped) stopped "in=serial8250_start_tx" "echo struck >/dev/ttyS0" ;;
+	uart-console-stopped)
+		# The port's interrupt takes its lock, too: on the other CPU, nobody would be left to die.
+		echo 2 >/proc/irq/4/smp_affinity
+		stopped "in=serial8250_start_tx" "echo struck >/dev/ttyS0" ;;
 	# Behind the lines in the log that come first, and there are 252 zones.
 	add) victim 1 "panic $HALF nth=150" "echo 1 >$CFG/power" ;;
 	add-stopped) stopped "$HALF nth=150" "echo 1 >$CFG/power" ;;
