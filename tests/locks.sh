@@ -169,8 +169,10 @@ die() {
 	erase-stopped) stopped "$HALF" "exec rm $PSTORE/ramoops1/dmesg-*" ;;
 	uart) victim 1 "panic in=serial8250_start_tx" "echo struck >/dev/ttyS2" ;;
 	uart-console-stopped)
-		# The port's interrupt takes its lock, too: on the other CPU, nobody would be left to die.
+		# The port's interrupt takes its lock, too, and so does the work that wakes the port up:
+		# on the other CPU, nobody would be left to die.
 		echo 2 >/proc/irq/4/smp_affinity
+		for _f in /sys/bus/serial-base/devices/*/power/control; do echo on >"$_f"; done
 		stopped "in=serial8250_start_tx" "echo struck >/dev/ttyS0" ;;
 	# Behind the lines in the log that come first, and there are 252 zones.
 	add) victim 1 "panic $HALF nth=150" "echo 1 >$CFG/power" ;;
