@@ -290,7 +290,7 @@ struct Shelf {
     by_key: RBTree<Key, Arc<Item>>,
     /// In the order of their numbers. Those that are gone stay until the backend is looked at
     /// again.
-    by_number: VVec<Arc<Item>>,
+    by_number: KVVec<Arc<Item>>,
 }
 
 impl Shelf {
@@ -539,7 +539,7 @@ impl Catalog {
                 source,
                 dir,
                 by_key: RBTree::new(),
-                by_number: VVec::new(),
+                by_number: KVVec::new(),
             },
             GFP_KERNEL,
         )?;

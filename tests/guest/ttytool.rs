@@ -8,7 +8,7 @@
 //! kernel accepted, so that a test can compare it with what was recorded.
 
 use nix::fcntl::{open, OFlag, AT_FDCWD};
-use nix::kmod::{finit_module, ModuleInitFlags};
+use nix::kmod::{delete_module, finit_module, DeleteModuleFlags, ModuleInitFlags};
 use nix::mount::MsFlags;
 use nix::pty::openpty;
 use nix::sys::stat::Mode;
@@ -56,7 +56,14 @@ usage: ttytool COMMAND
   mount SOURCE DIR [OPTIONS]
       mount pstore. Prints the name of the errno
   try open|unlink|umount|truncate|mkdir|rmdir PATH
-      one system call; prints the name of the errno";
+      one system call; prints the name of the errno
+  nth FIRST STEP DO UNDO
+      run DO again and again; in each turn the kernel fails another allocation of
+      it, the FIRSTth and every STEPth after that, until DO has no more of them.
+      Where it went well it is undone by UNDO. DO and UNDO are one argument each:
+      write PATH TEXT, mount DIR, umount DIR, insmod FILE PARAMETERS, rmmod NAME,
+      mkdir PATH, rmdir PATH, read PATH, list DIR, unlink PATH. Prints how often
+      each errno came, `ok` for none, and `turns N`. Needs /proc/self/fail-nth";
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -75,6 +82,7 @@ fn main() -> ExitCode {
         ["as", uid, command, arguments @ ..] => run_as(uid, command, arguments),
         ["mount", source, dir, options @ ..] => mount(source, dir, &options.join(",")),
         ["try", what, path] => try_call(what, path),
+        ["nth", first, step, what, undo] => nth(first, step, what, undo),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);
@@ -348,4 +356,96 @@ fn try_call(what: &str, path: &str) -> Result<()> {
 /// `nix` has none.
 fn rmdir(path: &str) -> nix::Result<()> {
     nix::unistd::unlinkat(AT_FDCWD, path, nix::unistd::UnlinkatFlags::RemoveDir)
+}
+
+type Call = Box<dyn FnMut() -> nix::Result<()>>;
+
+/// A system call, or two, with all that can be had beforehand.
+fn call(words: &str) -> Result<Call> {
+    let (what, rest) = words.split_once(' ').ok_or(USAGE)?;
+    let path = rest.to_owned();
+    Ok(match what {
+        "write" => {
+            let (path, text) = rest.split_once(' ').ok_or(USAGE)?;
+            let (path, text) = (path.to_owned(), format!("{text}\n"));
+            Box::new(move || {
+                let file = open(path.as_str(), OFlag::O_WRONLY, Mode::empty())?;
+                write(&file, text.as_bytes()).map(drop)
+            })
+        }
+        "read" => Box::new(move || {
+            let file = open(path.as_str(), OFlag::O_RDONLY, Mode::empty())?;
+            let mut piece = [0; 65536];
+            while nix::unistd::read(&file, &mut piece)? != 0 {}
+            Ok(())
+        }),
+        "list" => Box::new(move || {
+            let errno = |e: io::Error| Errno::from_raw(e.raw_os_error().unwrap_or(0));
+            for entry in std::fs::read_dir(&path).map_err(errno)? {
+                entry.and_then(|e| e.metadata()).map_err(errno)?;
+            }
+            Ok(())
+        }),
+        "mount" => Box::new(move || {
+            let (source, none) = (Some("pstore"), None::<&str>);
+            nix::mount::mount(
+                source,
+                path.as_str(),
+                Some("pstore"),
+                MsFlags::empty(),
+                none,
+            )
+        }),
+        "umount" => Box::new(move || nix::mount::umount(path.as_str())),
+        "insmod" => {
+            let (file, parameters) = rest.split_once(' ').unwrap_or((rest, ""));
+            let (file, parameters) = (File::open(file)?, std::ffi::CString::new(parameters)?);
+            Box::new(move || finit_module(&file, &parameters, ModuleInitFlags::empty()))
+        }
+        "rmmod" => {
+            let name = std::ffi::CString::new(rest)?;
+            Box::new(move || delete_module(&name, DeleteModuleFlags::O_NONBLOCK))
+        }
+        "mkdir" => Box::new(move || nix::unistd::mkdir(path.as_str(), Mode::S_IRWXU)),
+        "rmdir" => Box::new(move || rmdir(path.as_str())),
+        "unlink" => Box::new(move || nix::unistd::unlink(path.as_str())),
+        _ => return Err(USAGE.into()),
+    })
+}
+
+fn nth(first: &str, step: &str, what: &str, undo: &str) -> Result<()> {
+    use std::os::unix::fs::FileExt as _;
+    let at = File::options()
+        .read(true)
+        .write(true)
+        .open("/proc/thread-self/fail-nth")?;
+    let (mut what, mut undo) = (call(what)?, call(undo)?);
+    let mut came = std::collections::BTreeMap::<String, u32>::new();
+    let mut turns = 0;
+    for n in (first.parse::<u32>()?..).step_by(step.parse()?) {
+        at.write_all_at(format!("{n}\n").as_bytes(), 0)?;
+        let done = what();
+        let mut left = [0; 16];
+        let len = at.read_at(&mut left, 0)?;
+        at.write_all_at(b"0\n", 0)?;
+        let failed = left[..len].trim_ascii() == b"0";
+        if done.is_ok() {
+            undo().map_err(|e| format!("undo in turn {n}: {e:?}"))?;
+        }
+        if !failed && done.is_ok() {
+            break;
+        }
+        turns += u32::from(failed);
+        *came
+            .entry(done.map_or_else(|e| format!("{e:?}"), |()| "ok".into()))
+            .or_default() += 1;
+        if !failed {
+            break;
+        }
+    }
+    for (errno, times) in came {
+        println!("{errno} {times}");
+    }
+    println!("turns {turns}");
+    Ok(())
 }

@@ -83,9 +83,9 @@ struct Text {
 
 pub(super) struct Slots {
     /// A bit for each zone that holds a record.
-    used: VVec<Atomic<u64>>,
+    used: KVVec<Atomic<u64>>,
     /// A bit for each zone whose record can't be decompressed, once that was said.
-    told: VVec<Atomic<u64>>,
+    told: KVVec<Atomic<u64>>,
     count: usize,
     /// Where the next dump goes if no zone is empty: behind the newest.
     next: Atomic<usize>,
@@ -111,7 +111,7 @@ impl Slots {
     pub(super) fn new(area: &Area, layout: &RamLayout) -> Result<Self> {
         let count = layout.dmesg_count();
         let bits = || -> Result<_> {
-            let mut bits = VVec::with_capacity(count.div_ceil(64), GFP_KERNEL)?;
+            let mut bits = KVVec::with_capacity(count.div_ceil(64), GFP_KERNEL)?;
             for _ in 0..count.div_ceil(64) {
                 bits.push(Atomic::new(0), GFP_KERNEL)?;
             }

@@ -21,6 +21,9 @@
  *        hold      live on, but not before another CPU has been kept waiting for
  *                  30 ms: SYMBOL unlocks what the function after= takes, and
  *                  the other CPU enters that with the same first argument
+ * or "spare in=SYMBOL": /proc/self/fail-nth has a pause while its task is in SYMBOL, where the
+ * kernel itself can't do without memory.
+ *
  * WHERE  process, softirq, hardirq
  *        nmi           in the next NMI, on the CPU that gets it
  *        console_lock  in process context with the console lock held
@@ -329,6 +332,57 @@ static int at_a_place(enum how how, char *args)
 	return ret;
 }
 
+/* --- faults that are not to be ------------------------------------------------ */
+#ifdef CONFIG_FAULT_INJECTION
+static char sparing[KSYM_NAME_LEN];
+
+static int pause_faults(struct kretprobe_instance *inside, struct pt_regs *regs)
+{
+	*(unsigned int *)inside->data = current->fail_nth;
+	current->fail_nth = 0;
+	return 0;
+}
+
+static int resume_faults(struct kretprobe_instance *inside, struct pt_regs *regs)
+{
+	current->fail_nth = *(unsigned int *)inside->data;
+	return 0;
+}
+
+static struct kretprobe spared = {
+	.entry_handler = pause_faults,
+	.handler = resume_faults,
+	.data_size = sizeof(unsigned int),
+};
+
+static int spare(const char *symbol)
+{
+	int ret;
+
+	if (sparing[0] || strncmp(symbol, "in=", 3))
+		return -EINVAL;
+	strscpy(sparing, symbol + 3);
+	spared.kp.symbol_name = sparing;
+	ret = register_kretprobe(&spared);
+	if (ret)
+		sparing[0] = '\0';
+	return ret;
+}
+
+static void spare_no_more(void)
+{
+	if (sparing[0])
+		unregister_kretprobe(&spared);
+}
+#else
+static int spare(const char *symbol)
+{
+	return -EOPNOTSUPP;
+}
+
+static void spare_no_more(void) {}
+#endif
+
 /* --- requests ------------------------------------------------------------- */
 static ssize_t crash_write(struct file *file, const char __user *buf, size_t len, loff_t *pos)
 {
@@ -345,7 +399,9 @@ static ssize_t crash_write(struct file *file, const char __user *buf, size_t len
 	context = line;
 	word = strsep(&context, "@ ");
 	which = match_string(hows, ARRAY_SIZE(hows), word);
-	if (which < 0 || !context) {
+	if (context && !strcmp(word, "spare")) {
+		ret = spare(context);
+	} else if (which < 0 || !context) {
 		ret = -EINVAL;
 	} else if (strstr(context, "in=")) {
 		mutex_lock(&places);
@@ -392,6 +448,7 @@ static void __exit crash_exit(void)
 {
 	remove_proc_entry("mpstore_crash", NULL);
 	remove_probes();
+	spare_no_more();
 	unregister_nmi_handler(NMI_LOCAL, "mpstore_crash");
 	timer_delete_sync(&timer);
 	timer_shutdown_sync(&later);
