@@ -132,6 +132,32 @@ pub fn identify(
     None
 }
 
+/// The same for flash memory that is erased in blocks of `block` bytes, which has kinds of its own.
+pub fn identify_flash(
+    bytes: u64,
+    block: u64,
+    piece: &mut [u8; PIECE],
+    read: &mut dyn FnMut(u64, &mut [u8]) -> bool,
+) -> Option<&'static str> {
+    // The first blocks may be bad, or erased.
+    for at in (0..16u64).filter_map(|n| n.checked_mul(block)) {
+        let fits = at.checked_add(PIECE as u64).is_some_and(|end| end <= bytes);
+        if !fits || !read(at, piece) {
+            continue;
+        }
+        match piece.first_chunk::<4>() {
+            Some(b"UBI#") => return Some("UBI volumes"),
+            // Node types of JFFS2, in either byte order.
+            Some([0x85, 0x19, 0x01..=0x09, 0x20 | 0xe0])
+            | Some([0x19, 0x85, 0x20 | 0xe0, 0x01..=0x09]) => {
+                return Some("a JFFS2 filesystem");
+            }
+            _ => {}
+        }
+    }
+    identify(bytes, piece, read)
+}
+
 /// Whether a sector that is signed like a boot sector is one: FAT and the like begin with a jump, and a partition table
 /// has entries with a status of 0 or 0x80, one of them in use.
 fn mbr(sector: &[u8; PIECE]) -> bool {
@@ -215,6 +241,28 @@ mod tests {
         let mut image = vec![0; 0x10_0000];
         image[0x2_0000 + 77 * 1024..][..8].copy_from_slice(&0x00ba_b10c_u64.to_le_bytes());
         assert_eq!(of(&image), Some("a ZFS pool member"));
+    }
+
+    #[test]
+    fn flash() {
+        let of = |image: &[u8]| {
+            let bytes = image.len() as u64;
+            identify_flash(bytes, 0x4000, &mut [0; PIECE], &mut |at, to| {
+                let at = at as usize;
+                to.copy_from_slice(&image[at..at + to.len()]);
+                // The first block is bad.
+                at >= 0x4000
+            })
+        };
+        let mut image = vec![0xff; 0x10_0000];
+        assert_eq!(of(&image), None);
+        image[0x8000..0x8004].copy_from_slice(b"UBI#");
+        assert_eq!(of(&image), Some("UBI volumes"));
+        for magic in [b"\x85\x19\x03\x20", b"\x19\x85\xe0\x01"] {
+            image[0x4000..0x4004].copy_from_slice(magic);
+            assert_eq!(of(&image), Some("a JFFS2 filesystem"));
+        }
+        assert_eq!(of(&image[..0x800]), None);
     }
 
     #[test]
