@@ -32,6 +32,7 @@
 #include <linux/miscdevice.h>
 #include <linux/moduleparam.h>
 #include <linux/mount.h>
+#include <linux/mtd/mtd.h>
 #include <linux/namei.h>
 #include <linux/panic.h>
 #include <linux/printk.h>

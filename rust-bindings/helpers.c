@@ -27,6 +27,7 @@
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/mtd/mtd.h>
 #include <linux/nd.h>
 #include <linux/nvme_ioctl.h>
 #include <linux/of.h>
@@ -755,3 +756,52 @@ void mpstore_mb(void)
 {
 	mb();
 }
+
+#if IS_ENABLED(CONFIG_MTD)
+/* What of it each kind of symbol is called here, in the order of the structure. */
+#define MTD_CALLS(do) \
+	do(register_user, register_mtd_user) \
+	do(unregister_user, unregister_mtd_user) \
+	do(get_device, __get_mtd_device) \
+	do(put_device, __put_mtd_device) \
+	do(block_isbad, mtd_block_isbad) \
+	do(erase, mtd_erase) \
+	do(read, mtd_read) \
+	do(write, mtd_write) \
+	do(panic_write, mtd_panic_write)
+
+bool mpstore_mtd_get_calls(struct mpstore_mtd_calls *calls)
+{
+	bool all = true;
+
+#define MTD_GET(field, name) calls->field = symbol_get(name); all = all && calls->field;
+	MTD_CALLS(MTD_GET)
+#define MTD_UNGET(field, name) if (!all && calls->field) symbol_put(name);
+	MTD_CALLS(MTD_UNGET)
+	return all;
+}
+
+void mpstore_mtd_put_calls(void)
+{
+#define MTD_PUT(field, name) symbol_put(name);
+	MTD_CALLS(MTD_PUT)
+}
+
+void mpstore_mtd_get_facts(struct mtd_info *mtd, struct mpstore_mtd_facts *facts)
+{
+	*facts = (struct mpstore_mtd_facts) {
+		.size = mtd->size,
+		.erasesize = mtd->erasesize,
+		.writesize = mtd->writesize,
+		.index = mtd->index,
+		.writable = (mtd->flags & MTD_WRITEABLE) && !(mtd->flags & MTD_NO_ERASE),
+		.uniform = mtd->numeraseregions <= 1,
+		.panic_write = mtd_get_master(mtd)->_panic_write,
+	};
+}
+
+const char *mpstore_mtd_name(const struct mtd_info *mtd)
+{
+	return mtd->name;
+}
+#endif

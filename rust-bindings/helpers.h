@@ -6,6 +6,7 @@
 #ifndef MPSTORE_HELPERS_H
 #define MPSTORE_HELPERS_H
 
+#include <linux/kconfig.h>
 #include <linux/types.h>
 
 struct block_device;
@@ -14,6 +15,7 @@ struct delayed_work;
 struct dentry;
 struct device;
 struct dir_context;
+struct erase_info;
 struct file;
 struct fprobe;
 struct fs_parameter;
@@ -22,6 +24,8 @@ struct inode;
 struct irq_work;
 struct kretprobe;
 struct kretprobe_instance;
+struct mtd_info;
+struct mtd_notifier;
 struct notifier_block;
 struct page;
 struct pci_dev;
@@ -179,6 +183,35 @@ bool mpstore_dax_alive(struct dax_device *dax);
 bool mpstore_dax_read(void *to, const void *from, size_t len);
 void mpstore_dax_write(void *to, const void *from, size_t len);
 void *mpstore_raw_pmem_map(struct block_device *bdev, size_t len);
+
+/* linux/mtd/mtd.h: what a module that need not be loaded exports. All or none are got, and put. */
+struct mpstore_mtd_calls {
+	void (*register_user)(struct mtd_notifier *notifier);
+	int (*unregister_user)(struct mtd_notifier *notifier);
+	int (*get_device)(struct mtd_info *mtd);
+	void (*put_device)(struct mtd_info *mtd);
+	int (*block_isbad)(struct mtd_info *mtd, loff_t at);
+	int (*erase)(struct mtd_info *mtd, struct erase_info *what);
+	int (*read)(struct mtd_info *mtd, loff_t at, size_t len, size_t *done, u8 *to);
+	int (*write)(struct mtd_info *mtd, loff_t at, size_t len, size_t *done, const u8 *from);
+	int (*panic_write)(struct mtd_info *mtd, loff_t at, size_t len, size_t *done,
+			   const u8 *from);
+};
+struct mpstore_mtd_facts {
+	u64 size;
+	u32 erasesize;
+	u32 writesize;
+	u32 index;
+	bool writable;
+	bool uniform;
+	bool panic_write;
+};
+#if IS_ENABLED(CONFIG_MTD)
+bool mpstore_mtd_get_calls(struct mpstore_mtd_calls *calls);
+void mpstore_mtd_put_calls(void);
+void mpstore_mtd_get_facts(struct mtd_info *mtd, struct mpstore_mtd_facts *facts);
+const char *mpstore_mtd_name(const struct mtd_info *mtd);
+#endif
 
 /* linux/irq_work.h, linux/workqueue.h */
 void mpstore_init_irq_work(struct irq_work *work, void (*func)(struct irq_work *work));

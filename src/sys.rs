@@ -40,6 +40,8 @@ pub(crate) mod kmsg_dump;
 pub(crate) mod kretprobe;
 pub(crate) mod mem;
 pub(crate) mod miscdev;
+#[cfg(CONFIG_MTD)]
+pub(crate) mod mtd;
 #[cfg(all(CONFIG_BLOCK, CONFIG_PCI))]
 pub(crate) mod notify;
 pub(crate) mod other_fs;
