@@ -14,6 +14,8 @@ pub(crate) mod kept;
 #[cfg(CONFIG_KEXEC_HANDOVER)]
 pub(crate) mod kho;
 pub(crate) mod mem;
+#[cfg(CONFIG_MTD)]
+pub(crate) mod mtd;
 pub(crate) mod ram;
 #[cfg(any(CONFIG_EFI, CONFIG_ACPI_APEI))]
 mod shelf;
@@ -40,8 +42,8 @@ use mpstore_format::ecc::Repair;
 pub(crate) enum Risk {
     /// Copies to memory.
     Memory,
-    /// Calls firmware: it may take its time, or not come back.
-    #[cfg_attr(not(any(CONFIG_EFI, CONFIG_ACPI_APEI)), allow(dead_code))]
+    /// Calls firmware, or a flash driver that polls: it may take its time, or not come back.
+    #[cfg_attr(not(any(CONFIG_EFI, CONFIG_ACPI_APEI, CONFIG_MTD)), allow(dead_code))]
     Firmware,
     /// Takes a disk's controller over: it may hang, and afterwards no disk there can be used.
     Disk,

@@ -153,11 +153,11 @@ macro_rules! params_table {
             vmcore: string, 0o400, "auto", None,
                 "In a crash kernel, whether the crashed kernel's records are added to /proc/vmcore: auto, Y or N";
             blkdev: list, 0o400, "", None,
-                "Block devices, one backend each: a path, PARTUUID=, PARTLABEL= or major:minor";
+                "Block devices and MTDs, one backend each: a path, PARTUUID=, PARTLABEL=, major:minor, mtd:NAME or mtd:NUMBER";
             kmsg_size: list, 0o400, "64K", None,
-                "Size of each dmesg record on a block device in bytes, a multiple of 4096, 0 for none";
+                "Size of each dmesg record on a block device or MTD in bytes, a multiple of 4096, 0 for none";
             best_effort: list, 0o400, "Y", None,
-                "Whether a block device is used although a panic can't be written to it";
+                "Whether a block device or MTD is used although a panic can't be written to it";
             blk_takeover: list, 0o400, "Y", None,
                 "Whether a panic may take over the controller of a block device to write to it, if that can be done";
             blk_takeover_seconds: uint, 0o400, "10", None,
@@ -165,9 +165,9 @@ macro_rules! params_table {
             blk_controller: list, 0o400, "", None,
                 "PCI addresses of the controllers of block devices where the kernel does not tell: NVMe multipath";
             force: bool, 0o400, "N", None,
-                "Use block devices even if they hold something else, which is overwritten";
+                "Use block devices and MTDs even if they hold something else, which is overwritten";
             flush_ms: uint, 0o400, "500", None,
-                "Milliseconds after which records are on a block device, at most 60000";
+                "Milliseconds after which records are on a block device or MTD, at most 60000";
             strict: bool, 0o400, "N", None,
                 "Fail the load if any backend or frontend can't start";
             test_mem: uint, 0o400, "0", None,
@@ -465,7 +465,7 @@ pub(crate) enum KhoTest {
 }
 
 /// One block device as configured.
-#[cfg_attr(not(CONFIG_BLOCK), allow(dead_code))]
+#[cfg_attr(not(any(CONFIG_BLOCK, CONFIG_MTD)), allow(dead_code))]
 pub(crate) struct BlkConfig {
     /// Directory name.
     pub(crate) name: CString,
@@ -488,6 +488,9 @@ pub(crate) struct BlkConfig {
     /// See the parameter.
     pub(crate) flush_ms: u32,
 }
+
+/// What an element of `blkdev` begins with where an MTD is meant, as `mount` and `root=` name one.
+pub(crate) const MTD_PREFIX: &[u8] = b"mtd:";
 
 /// Zones of a block device are as large as those of pstore_blk if nothing is said.
 const BLK_SIZE: usize = 64 << 10;
@@ -1504,12 +1507,19 @@ impl Config {
         }
         let named = name.len() == regions.len() + count && count > 0;
         let mut blks = KVec::<BlkConfig>::with_capacity(count, GFP_KERNEL)?;
+        // Each kind is counted by itself.
+        let (mut disks, mut mtds) = (0usize, 0usize);
         for index in 0..count {
-            let dir = match (named, index) {
-                (false, 0) => CString::try_from_fmt(fmt!("blk"))?,
-                (false, _) => CString::try_from_fmt(fmt!("blk{}", index))?,
+            let (kind, before) = match blk.target.item(index).starts_with(MTD_PREFIX) {
+                true => ("mtd", &mut mtds),
+                false => ("blk", &mut disks),
+            };
+            let dir = match (named, *before) {
+                (false, 0) => CString::try_from_fmt(fmt!("{}", kind))?,
+                (false, _) => CString::try_from_fmt(fmt!("{}{}", kind, *before))?,
                 _ => backend_name(name.item(regions.len() + index))?,
             };
+            *before += 1;
             let taken = regions.iter().any(|r| *r.name == *dir);
             if taken || blks.iter().any(|b| *b.name == *dir) {
                 return refuse(

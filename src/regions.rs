@@ -30,7 +30,8 @@ use crate::{
         KhoConfig,
         MemConfig,
         Place,
-        RegionConfig, //
+        RegionConfig,
+        MTD_PREFIX, //
     },
     sys::{
         crash_dump::in_crash_kernel,
@@ -486,8 +487,7 @@ pub(crate) fn erst(config: &ErstConfig) -> Result<KBox<dyn Backend>> {
     Err(crate::sys::errno::EOPNOTSUPP)
 }
 
-/// Makes the backend of one block device. May sleep.
-#[cfg(CONFIG_BLOCK)]
+/// Makes the backend of one block device or MTD. May sleep.
 #[inline(never)] // As above.
 pub(crate) fn blk(config: &BlkConfig) -> Result<KBox<dyn Backend>> {
     if in_crash_kernel() {
@@ -500,6 +500,15 @@ pub(crate) fn blk(config: &BlkConfig) -> Result<KBox<dyn Backend>> {
         );
         return Err(EROFS);
     }
+    match config.target.to_bytes().starts_with(MTD_PREFIX) {
+        true => on_mtd(config),
+        false => on_disk(config),
+    }
+}
+
+#[cfg(CONFIG_BLOCK)]
+#[inline(never)] // As above.
+fn on_disk(config: &BlkConfig) -> Result<KBox<dyn Backend>> {
     let backend = crate::backend::blk::Blk::new(config)?;
     backend.with_device(|device, bytes| {
         pr_info!(
@@ -514,13 +523,40 @@ pub(crate) fn blk(config: &BlkConfig) -> Result<KBox<dyn Backend>> {
     Ok(KBox::new(backend, GFP_KERNEL)?)
 }
 
-/// Says that this kernel has no block devices.
-#[cfg(not(CONFIG_BLOCK))]
-pub(crate) fn blk(config: &BlkConfig) -> Result<KBox<dyn Backend>> {
-    pr_err!(
-        "{}: blkdev={}: this kernel was built without CONFIG_BLOCK\n",
+#[cfg(CONFIG_MTD)]
+#[inline(never)] // As above.
+fn on_mtd(config: &BlkConfig) -> Result<KBox<dyn Backend>> {
+    let backend = crate::backend::mtd::OnMtd::new(config)?;
+    let (number, bytes, records) = backend.size();
+    pr_info!(
+        "{}: mtd{}, {:#x} bytes, {} dmesg records of {} bytes\n",
         &*config.name,
-        kernel::str::BStr::from_bytes(config.target.to_bytes())
+        number,
+        bytes,
+        records,
+        backend.record_capacity()
+    );
+    Ok(KBox::new(backend, GFP_KERNEL)?)
+}
+
+/// Says that this kernel has no such devices.
+#[cfg(not(all(CONFIG_BLOCK, CONFIG_MTD)))]
+fn missing(config: &BlkConfig, option: &str) -> Result<KBox<dyn Backend>> {
+    pr_err!(
+        "{}: blkdev={}: this kernel was built without {}\n",
+        &*config.name,
+        kernel::str::BStr::from_bytes(config.target.to_bytes()),
+        option
     );
     Err(crate::sys::errno::EOPNOTSUPP)
+}
+
+#[cfg(not(CONFIG_BLOCK))]
+fn on_disk(config: &BlkConfig) -> Result<KBox<dyn Backend>> {
+    missing(config, "CONFIG_BLOCK")
+}
+
+#[cfg(not(CONFIG_MTD))]
+fn on_mtd(config: &BlkConfig) -> Result<KBox<dyn Backend>> {
+    missing(config, "CONFIG_MTD")
 }
