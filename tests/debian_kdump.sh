@@ -8,7 +8,8 @@
 # said is in the archive of systemd-pstore. Debian's kernel has no device dumps.
 #
 # vm: debian=kdump mem=1G timeout=300 quiet=200
-# cmdline: crashkernel=256M mpstore.mem_address=0x18000000, mpstore.mem_name=,oops
+# cmdline: crashkernel=256M crash_kexec_post_notifiers
+# cmdline: mpstore.mem_address=0x18000000, mpstore.mem_name=,oops
 # cmdline: mpstore.mem_size=4M,2M mpstore.crash_size=1M,0 mpstore.record_size=64K,64K
 # cmdline: mpstore.console_size=256K,64K mpstore.tty_size=256K,64K mpstore.pmsg_size=64K,64K
 # disk: nvme 256M

@@ -6,8 +6,8 @@
 # and by the program `mpstore`.
 #
 # vm: debian=kdump mem=1G timeout=300 quiet=200 kexec second=custom
-# cmdline: crashkernel=256M mpstore.mem_address=0x18000000 mpstore.mem_size=4M
-# cmdline: mpstore.crash_size=1M mpstore.record_size=64K mpstore.console_size=256K
+# cmdline: crashkernel=256M crash_kexec_post_notifiers
+# cmdline: mpstore.mem_address=0x18000000 mpstore.mem_size=4M mpstore.crash_size=1M mpstore.record_size=64K mpstore.console_size=256K
 # cmdline: mpstore.tty_size=256K mpstore.pmsg_size=64K
 # payload: build/vm/initrd-custom-kexec.cpio.gz
 . /tests/lib.sh
