@@ -64,7 +64,7 @@ test: buildroot ## everything: lints, host tests, module, tests in virtual machi
 
 test-all: ## `make test`, and what takes too long for it: hours
 	@$(MAKE) test
-	@$(MAKE) vmtest T="kho_memory takeover_matrix takeover_iommu takeover_places"
+	@$(MAKE) vmtest T="kho_memory takeover_matrix takeover_iommu takeover_places takeover_multipath"
 	@$(MAKE) fuzz
 	@$(MAKE) vmtest KERNEL=stock
 	@$(MAKE) vmtest KERNEL=sid

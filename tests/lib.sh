@@ -18,7 +18,7 @@
 #	# vm: kexec kaslr onethread hotplug firmware=ovmf|secureboot erst=64K
 #	# cmdline: more words for the kernel's command line
 #	# kernels: custom debug stock     where the test makes sense; first: default
-#	# disk: virtio|nvme|nvme-ns|ahci|scsi SIZE [gpt=NAME@FIRST+COUNT] [device option...]
+#	# disk: virtio|nvme|nvme-ns|ahci|scsi|drive SIZE [gpt=NAME@FIRST+COUNT] [device option...]
 #	        instead of gpt= also parts=MIB[:noise|:ext4],...: one behind the other, with contents
 #	        drive.X=Y is for QEMU's drive, errors=SECTOR fails writes to that, log keeps what cuts needs
 #	# qemu: more arguments for QEMU
