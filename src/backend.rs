@@ -29,7 +29,10 @@ use crate::record::{
     RecordId,
     RecordInfo, //
 };
-use crate::sys::errno::EOPNOTSUPP;
+use crate::sys::errno::{
+    EOPNOTSUPP,
+    ESTALE, //
+};
 use crate::sys::mem::UserBytes;
 use kernel::{
     fmt,

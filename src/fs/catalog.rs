@@ -5,6 +5,7 @@
 //! One catalog serves all views. It is empty while nothing is mounted.
 
 use super::Layout;
+use crate::sys::errno::ESTALE;
 use crate::{
     dispatch::{
         Dispatcher,

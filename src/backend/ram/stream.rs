@@ -6,7 +6,10 @@ use super::area::{
     Area,
     Place, //
 };
-use crate::sys::errno::ESTALE;
+use crate::sys::errno::{
+    EOPNOTSUPP,
+    ESTALE, //
+};
 use crate::{
     backend::Context,
     sys::{
