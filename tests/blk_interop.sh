@@ -22,31 +22,13 @@ FIRST=20480
 KNOB=/sys/kernel/debug/pstore/record_ftrace
 TRACING=/sys/kernel/debug/tracing
 
-# A debug kernel's kmemleak knows no owners. The in-tree pstore_zone loses what it had read of each zone
-# when it goes, so what leaked is told before it comes, and forgotten when it went.
-LEAKS=/sys/kernel/debug/kmemleak
-leaks() {
-	sleep 6
-	echo scan >$LEAKS
-	echo scan >$LEAKS
-}
-tell_ours() {
-	[ -w $LEAKS ] || return 0
-	leaks
-	sed 's/^/kmemleak: /' $LEAKS | while IFS= read -r _l; do echo "$_l" >/dev/kmsg; done
-}
-forget_theirs() {
-	[ -w $LEAKS ] || return 0
-	leaks
-	echo clear >$LEAKS
-}
 c_load() { # COMPRESS
-	tell_ours
+	others_begin
 	insmod /modules/pstore.ko compress="$1" && insmod /modules/pstore_zone.ko &&
 		insmod /modules/pstore_blk.ko blkdev=$DISK best_effort=y kmsg_size=8 pmsg_size=4 \
 			console_size=8 ftrace_size=8 max_reason=2 && mount -t pstore pstore $PSTORE
 }
-c_unload() { umount $PSTORE && rmmod pstore_blk && rmmod pstore_zone && rmmod pstore && forget_theirs; }
+c_unload() { umount $PSTORE && rmmod pstore_blk && rmmod pstore_zone && rmmod pstore && others_end; }
 m_load() {
 	load_mpstore blkdev=$DISK kmsg_size=8K pmsg_size=4K console_size=8K ftrace_size=8K tty_size=8K \
 		flush_ms=100 "$@" && mount_pstore
