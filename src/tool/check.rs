@@ -268,15 +268,25 @@ fn look(host: &Host, args: &CheckArgs) -> (Vec<Finding>, Numbers) {
             let bank = host
                 .read("/sys/kernel/debug/mpstore/crash_cmdline")
                 .is_some_and(|text| text.contains("crash_size="));
+            let dumps = host
+                .read("/sys/module/kernel/parameters/crash_kexec_post_notifiers")
+                .is_some_and(|on| on == "Y");
             say(
                 Level::Ok,
-                if bank {
-                    "a crash kernel is loaded, and there is a bank for it".to_owned()
-                } else {
-                    "a crash kernel is loaded. It takes over in a panic before anything is dumped \
-                     here, unless crash_kexec_post_notifiers is given; the console is kept"
-                        .to_owned()
-                },
+                format!(
+                    "a crash kernel is loaded{}{}",
+                    if bank {
+                        ", and there is a bank for it"
+                    } else {
+                        ""
+                    },
+                    if dumps {
+                        ""
+                    } else {
+                        ". It takes over in a panic before anything is dumped here, unless \
+                         crash_kexec_post_notifiers is given; the console is kept"
+                    }
+                ),
             );
         }
         (_, Some(size)) if size > 0 => say(
