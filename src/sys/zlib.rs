@@ -93,10 +93,6 @@ impl Deflate {
         // it.
         let out = unsafe { &mut *(core::ptr::from_mut(output) as *mut [MaybeUninit<u8>]) };
         let mut stream = stream(self.workspace.as_mut_ptr(), input, out);
-        // SAFETY: By the type invariant the workspace is what this call needs, and all that zlib
-        // keeps is in there. `stream` outlives the calls; its state's pointer back to it is set
-        // anew by each of them. `input` and `output` are valid for the lengths given.
-        //
         // This zlib has a block's output and the N symbols it is made of in one buffer of 4N bytes,
         // and would read symbol i overwritten if those before it took more than N + 2i bytes
         // (CVE-2018-25032). A literal takes less than 2. Matches, of 3 bytes or more, are N at
@@ -104,6 +100,11 @@ impl Deflate {
         // on average. Of a match 10 bits at most are not Huffman coded in 4 KiB of history (and 5
         // more in one of 131 bytes or more), and Huffman codes of 14 bits are for what is rare.
         // Nor is a block ever longer than its text and a few bytes, which is less than the buffer.
+        //
+        // SAFETY: By the type invariant the workspace is what this call needs, and all that zlib
+        // keeps is in there. `stream` outlives the calls; its state's pointer back to it is set
+        // anew by each of them. `input` and `output` are valid for the lengths given,
+        // and the text above says why nothing beyond the workspace is touched.
         let status = unsafe {
             let status = bindings::zlib_deflateInit2(
                 &mut stream,
