@@ -1008,6 +1008,10 @@ fn monitoring() {
                 "root/sys/kernel/debug/mpstore/crash_cmdline",
                 "mpstore.mem_address=0x18000000 mpstore.crash_size=1048576\n",
             ),
+            (
+                "root/sys/module/kernel/parameters/crash_kexec_post_notifiers",
+                "Y\n",
+            ),
         ],
     );
     golden(
@@ -1015,6 +1019,19 @@ fn monitoring() {
         "check-ok.txt",
         0,
         &["check", "--root", "root", "--kdump", "--records"],
+    );
+    machine(
+        dir,
+        &[(
+            "root/sys/module/kernel/parameters/crash_kexec_post_notifiers",
+            "N\n",
+        )],
+    );
+    golden(
+        dir,
+        "check-kdump-first.txt",
+        0,
+        &["check", "--root", "root", "--kdump"],
     );
     machine(
         dir,
