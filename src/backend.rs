@@ -13,12 +13,16 @@ pub(crate) mod erst;
 pub(crate) mod kept;
 #[cfg(CONFIG_KEXEC_HANDOVER)]
 pub(crate) mod kho;
+#[cfg(any(CONFIG_BLOCK, CONFIG_MTD))]
+mod lazy;
 pub(crate) mod mem;
 #[cfg(CONFIG_MTD)]
 pub(crate) mod mtd;
 pub(crate) mod ram;
 #[cfg(any(CONFIG_EFI, CONFIG_ACPI_APEI))]
 mod shelf;
+#[cfg(any(CONFIG_BLOCK, CONFIG_MTD))]
+mod stored;
 
 use crate::record::{
     Call,

@@ -34,7 +34,6 @@ use self::{
 };
 use crate::sys::errno::{
     EOPNOTSUPP,
-    ESHUTDOWN,
     ESTALE, //
 };
 #[cfg(CONFIG_PCI)]
@@ -44,6 +43,11 @@ use crate::takeover::{
 };
 use crate::{
     backend::{
+        lazy::{
+            Lazy,
+            Progress,
+            Worker, //
+        },
         Backend,
         Context,
         Risk, //
@@ -64,17 +68,8 @@ use crate::{
             Holder,
             IoBuffer, //
         },
-        bell::{
-            Bell,
-            Job, //
-        },
         context,
-        inline_atomic,
         mem::UserBytes,
-        reboot::{
-            self,
-            Reboot, //
-        },
         staging::Staging, //
     },
 };
@@ -90,15 +85,10 @@ use kernel::{
             Acquire,
             Atomic,
             Full,
-            Relaxed,
-            Release, //
+            Relaxed, //
         },
         Arc,
         Mutex, //
-    },
-    time::{
-        delay::fsleep,
-        Delta, //
     },
 };
 use mpstore_format::{
@@ -115,13 +105,6 @@ use mpstore_format::{
 
 /// Bytes that are read or written at once.
 const IO_BYTES: usize = 1 << 16;
-
-/// How long a restart is held up for what is not written yet, in milliseconds.
-const REBOOT_WAIT_MS: u32 = 10_000;
-
-/// After an error it is tried again after a second, then later and later, up to a minute.
-const RETRY_MS: u32 = 1000;
-const RETRY_MAX_MS: u32 = 60_000;
 
 /// Who is told about the device.
 struct Watch {
@@ -149,7 +132,7 @@ impl Holder for Watch {
     fn sync(&self) {
         let core = self.core.lock().clone();
         if let Some(core) = core {
-            core.run();
+            let _ = core.flush_now();
         }
     }
 }
@@ -171,22 +154,7 @@ struct Core {
     /// The way to the device in a panic.
     way: Way,
     io: Pin<KBox<Mutex<Io>>>,
-    /// Milliseconds that a record may wait.
-    flush_ms: u32,
-    /// Whether the worker is on its way.
-    armed: Atomic<bool>,
-    /// Whether it should hurry.
-    urgent: Atomic<bool>,
-    /// Records are taken.
-    active: Atomic<bool>,
-    /// The machine goes down: devices must be left alone.
-    stopped: Atomic<bool>,
-    /// Milliseconds until it is tried again after an error, else 0.
-    retry: Atomic<u32>,
-    /// The errno of the latest error of the device.
-    last_error: Atomic<i32>,
-    /// Times that something was written.
-    flushes: Atomic<u64>,
+    progress: Progress,
 }
 
 /// How a device can be written to in a panic.
@@ -288,38 +256,8 @@ impl Core {
         }
     }
 
-    fn name(&self) -> &CStr {
-        &self.watch.name
-    }
-
-    fn dead(&self) -> bool {
-        self.watch.dead.load(Acquire)
-    }
-
-    fn dirty(&self) -> bool {
-        self.dumps.is_waiting() || self.streams.as_ref().is_some_and(|streams| streams.dirty())
-    }
-
-    fn usable(&self) -> Result {
-        if self.dead() {
-            Err(ENODEV)
-        } else if self.device.read_only() {
-            Err(EROFS)
-        } else if self.stopped.load(Acquire) {
-            Err(ESHUTDOWN)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Writes what is in memory only. May sleep.
-    fn flush(&self) -> Result {
-        let mut io = self.io.lock();
-        self.flush_locked(&mut io)
-    }
-
     fn flush_locked(&self, io: &mut Io) -> Result {
-        if !self.active.load(Acquire) || !self.dirty() {
+        if !self.progress.active() || !self.dirty() {
             return Ok(());
         }
         self.usable()?;
@@ -333,99 +271,49 @@ impl Core {
         };
         // Whoever reads the device by its file shall not see what was there before.
         self.device.invalidate();
-        self.flushes.fetch_add(1, Relaxed);
+        self.progress.flushes.fetch_add(1, Relaxed);
         dumps.and(streams)
     }
-
-    /// [`Self::flush`], and what becomes of errors: one line, and another try later. May sleep.
-    fn run(&self) {
-        let done = self.flush();
-        self.note(done);
-    }
-
-    fn note(&self, done: Result) {
-        match done {
-            Ok(()) => {
-                if self.retry.xchg(0, Relaxed) != 0 {
-                    pr_info!("{}: the device can be written to again\n", self.name());
-                }
-            }
-            // That was said.
-            Err(_) if self.dead() || self.stopped.load(Relaxed) => self.retry.store(0, Relaxed),
-            Err(e) => {
-                self.last_error.store(e.to_errno(), Relaxed);
-                let before = self.retry.load(Relaxed);
-                let next = before.saturating_mul(2).clamp(RETRY_MS, RETRY_MAX_MS);
-                self.retry.store(next, Relaxed);
-                if before == 0 {
-                    self.device.with_name(|device| {
-                        pr_err!(
-                            "{}: {} can't be written to: {:?}; records wait in memory, and it is \
-                             tried again\n",
-                            self.name(),
-                            BStr::from_bytes(device),
-                            e
-                        );
-                    });
-                }
-            }
-        }
-    }
 }
 
-impl Job for Core {
-    fn delay(&self) -> Option<u32> {
-        if self.dead() || self.stopped.load(Relaxed) {
-            None
-        } else if self.urgent.load(Relaxed) {
-            Some(0)
-        } else if self.retry.load(Relaxed) != 0 {
-            Some(self.retry.load(Relaxed))
-        } else if self.armed.load(Relaxed) {
-            Some(self.flush_ms)
-        } else {
-            None
-        }
+impl Lazy for Core {
+    fn name(&self) -> &CStr {
+        &self.watch.name
     }
 
-    fn run(&self) {
-        // From here on who writes to memory rings again.
-        self.armed.store(false, Release);
-        self.urgent.store(false, Relaxed);
-        Self::run(self);
+    fn progress(&self) -> &Progress {
+        &self.progress
     }
-}
 
-/// Writes what is left before the machine goes down.
-struct Last {
-    core: Arc<Core>,
-    bell: Arc<Bell>,
-}
+    fn with_device(&self, f: &mut dyn FnMut(fmt::Arguments<'_>)) {
+        self.device
+            .with_name(|name| f(fmt!("{}", BStr::from_bytes(name))));
+    }
 
-impl Reboot for Last {
-    fn reboot(&self) {
-        let core = &self.core;
-        core.urgent.store(true, Relaxed);
-        self.bell.ring();
-        // Not by this task: a device that does not answer would hold it for ever.
-        for _ in 0..REBOOT_WAIT_MS / 5 {
-            fsleep(Delta::from_millis(5));
-            let failed = core.retry.load(Relaxed) != 0 && !core.urgent.load(Relaxed);
-            if core.dead() || failed || !core.dirty() {
-                break;
-            }
-        }
-        core.stopped.store(true, Release);
+    fn dead(&self) -> bool {
+        self.watch.dead.load(Acquire)
+    }
+
+    fn read_only(&self) -> bool {
+        self.device.read_only()
+    }
+
+    fn dirty(&self) -> bool {
+        self.dumps.is_waiting() || self.streams.as_ref().is_some_and(|streams| streams.dirty())
+    }
+
+    fn write_out(&self) -> Result {
+        let mut io = self.io.lock();
+        self.flush_locked(&mut io)
     }
 }
 
 /// A device with zones.
 ///
-/// Dropped in the order of the fields: nobody rings any more, then the worker ends, then the
-/// device goes. The panic's way to it goes first, in `drop()`.
+/// Dropped in the order of the fields: the worker ends, then the device goes. The panic's way to it
+/// goes first, in `drop()`.
 pub(crate) struct Blk {
-    _reboot: reboot::Registration<Last>,
-    bell: Arc<Bell>,
+    worker: Worker<Core>,
     panic_buffer: Staging<IoBuffer>,
     block: usize,
     core: Arc<Core>,
@@ -597,24 +485,11 @@ impl Blk {
             streams,
             way,
             io: KBox::pin_init(new_mutex!(io), GFP_KERNEL)?,
-            flush_ms: config.flush_ms,
-            armed: Atomic::new(false),
-            urgent: Atomic::new(false),
-            active: Atomic::new(false),
-            stopped: Atomic::new(false),
-            retry: Atomic::new(0),
-            last_error: Atomic::new(0),
-            flushes: Atomic::new(0),
+            progress: Progress::new(config.flush_ms),
         };
         let core = Arc::new(core, GFP_KERNEL)?;
-        let bell = Arc::new(Bell::new(core.clone())?, GFP_KERNEL)?;
-        let last = Last {
-            core: core.clone(),
-            bell: bell.clone(),
-        };
         let this = Self {
-            _reboot: reboot::Registration::new(Arc::new(last, GFP_KERNEL)?)?,
-            bell,
+            worker: Worker::new(core.clone())?,
             panic_buffer: Staging::new(IoBuffer::new(IO_BYTES)?),
             block,
             core,
@@ -635,15 +510,6 @@ impl Blk {
     pub(crate) fn with_device<R>(&self, f: impl FnOnce(&[u8], u64) -> R) -> R {
         let bytes = self.core.device.bytes();
         self.core.device.with_name(|name| f(name, bytes))
-    }
-
-    /// Has the worker come. Any context.
-    fn ring(&self) {
-        let armed = &self.core.armed;
-        // An interrupt that a panicking kernel asks itself for would be of no use.
-        if !armed.load(Relaxed) && !context::panicking() && !armed.xchg(true, Full) {
-            self.bell.ring();
-        }
     }
 
     fn report(&self) {
@@ -714,7 +580,7 @@ impl Blk {
     }
 
     fn streams(&self) -> Result<&Streams> {
-        if !self.core.active.load(Relaxed) {
+        if !self.core.progress.active() {
             return Err(EINVAL);
         }
         if self.core.dead() {
@@ -731,7 +597,7 @@ impl Drop for Blk {
         drop(core);
         self.core.disarm();
         // What was not due yet.
-        self.core.run();
+        let _ = self.core.flush_now();
     }
 }
 
@@ -779,13 +645,13 @@ impl Backend for Blk {
         if let Some(streams) = &core.streams {
             streams.begin();
         }
-        core.active.store(true, Release);
-        self.ring();
+        core.progress.activate();
+        self.worker.ring();
         Ok(())
     }
 
     fn dump(&self, dump: &Dump<'_>) -> Result {
-        if !self.core.active.load(Relaxed) {
+        if !self.core.progress.active() {
             return Err(EINVAL);
         }
         if self.core.dead() {
@@ -796,7 +662,7 @@ impl Backend for Blk {
             return self.write_panic(dump);
         }
         self.core.dumps.keep(dump)?;
-        self.ring();
+        self.worker.ring();
         Ok(())
     }
 
@@ -804,7 +670,7 @@ impl Backend for Blk {
         let streams = self.streams()?;
         streams.ram.append(kind, parts, context)?;
         streams.touch(kind);
-        self.ring();
+        self.worker.ring();
         Ok(())
     }
 
@@ -813,10 +679,8 @@ impl Backend for Blk {
         let streams = self.core.streams.as_deref().ok_or(EINVAL)?;
         streams.ram.trace(call)?;
         streams.touch_trace();
-        if !inline_atomic::read_once(&self.core.armed)
-            && inline_atomic::read_once(&self.core.active)
-        {
-            self.ring();
+        if self.core.progress.wants_ring() {
+            self.worker.ring();
         }
         Ok(())
     }
@@ -825,7 +689,7 @@ impl Backend for Blk {
         let streams = self.streams()?;
         streams.ram.append_user(kind, bytes)?;
         streams.touch(kind);
-        self.ring();
+        self.worker.ring();
         Ok(())
     }
 
@@ -874,7 +738,7 @@ impl Backend for Blk {
         if id.kind != Kind::Dmesg {
             core.streams.as_ref().ok_or(ESTALE)?.ram.erase(id)?;
             // The rings on the device are this kernel's already, or are about to be.
-            return core.flush();
+            return core.write_out();
         }
         core.usable()?;
         let mut io = core.io.lock();
@@ -889,9 +753,7 @@ impl Backend for Blk {
     }
 
     fn flush(&self) -> Result {
-        let done = self.core.flush();
-        self.core.note(done);
-        done
+        self.core.flush_now()
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -901,13 +763,6 @@ impl Backend for Blk {
         let len = |zone: Option<Zone>| zone.map_or(0, |zone| zone.len);
         f.write_fmt(fmt!("{} ", core.name()))?;
         device.with_name(|name| f.write_fmt(fmt!("{} ", BStr::from_bytes(name))))?;
-        let state = if core.dead() {
-            "gone"
-        } else if core.retry.load(Relaxed) != 0 {
-            "failing"
-        } else {
-            "ok"
-        };
         f.write_fmt(fmt!(
             "{}:{} bytes={} block={} start={} dumps={} kmsg_size={} console_size={} pmsg_size={} \
              ftrace_size={} tty_size={} max_reason={} best_effort={} flush_ms={} waiting={} \
@@ -925,11 +780,11 @@ impl Backend for Blk {
             len(core.layout.tty()),
             self.max_reason,
             if self.best_effort { "Y" } else { "N" },
-            core.flush_ms,
+            core.progress.flush_ms,
             if core.dirty() { "Y" } else { "N" },
-            core.flushes.load(Relaxed),
-            core.last_error.load(Relaxed),
-            state
+            core.progress.flushes.load(Relaxed),
+            core.progress.last_error.load(Relaxed),
+            core.state()
         ))?;
         match &core.way {
             Way::None(why) => f.write_fmt(fmt!(" panic=no: {}", why))?,

@@ -23,11 +23,20 @@ use self::{
 };
 use crate::sys::errno::{
     EOPNOTSUPP,
-    ESHUTDOWN,
     ESTALE, //
 };
 use crate::{
     backend::{
+        lazy::{
+            Lazy,
+            Progress,
+            Worker, //
+        },
+        stored::{
+            self,
+            Shown,
+            Stored, //
+        },
         Backend,
         Context,
         Risk, //
@@ -43,20 +52,11 @@ use crate::{
         RecordInfo, //
     },
     sys::{
-        bell::{
-            Bell,
-            Job, //
-        },
-        bytes,
         context,
         mtd::{
             Holder,
             Mtd,
             OPEN_MAX, //
-        },
-        reboot::{
-            self,
-            Reboot, //
         },
         staging::Staging, //
     },
@@ -79,16 +79,9 @@ use kernel::{
         Arc,
         Mutex, //
     },
-    time::{
-        delay::fsleep,
-        Delta, //
-    },
 };
 use mpstore_format::{
-    dump::{
-        Part,
-        EXPANSION_MAX, //
-    },
+    dump::Part,
     zone::{
         dump_head,
         DumpInfo,
@@ -113,13 +106,6 @@ const WAITING_BYTES: usize = 1 << 20;
 const TRIES_IN_PANIC: usize = 3;
 const TRIES: usize = 16;
 
-/// How long a restart is held up for what is not written yet, in milliseconds.
-const REBOOT_WAIT_MS: u32 = 10_000;
-
-/// After an error it is tried again after a second, then later and later, up to a minute.
-const RETRY_MS: u32 = 1000;
-const RETRY_MAX_MS: u32 = 60_000;
-
 /// What became of a place for a waiting dump.
 const FREE: u32 = 0;
 const FILLING: u32 = 1;
@@ -134,15 +120,6 @@ struct Waiting {
     len: Atomic<usize>,
     /// As it will lie on the medium.
     zone: Staging<KVec<u8>>,
-}
-
-/// A record on the medium.
-struct Stored {
-    found: Found,
-    /// Bytes as shown, and what is wrong with it, once it was looked at.
-    text: Option<(usize, Option<&'static str>)>,
-    /// Whether that was said.
-    told: bool,
 }
 
 /// What tasks share, one at a time.
@@ -178,22 +155,7 @@ struct Core {
     counters: [Atomic<u32>; 2],
     io: Pin<KBox<Mutex<Io>>>,
     looked: Looked,
-    /// Milliseconds that a record may wait.
-    flush_ms: u32,
-    /// Whether the worker is on its way.
-    armed: Atomic<bool>,
-    /// Whether it should hurry.
-    urgent: Atomic<bool>,
-    /// Records are taken.
-    active: Atomic<bool>,
-    /// The machine goes down: devices must be left alone.
-    stopped: Atomic<bool>,
-    /// Milliseconds until it is tried again after an error, else 0.
-    retry: Atomic<u32>,
-    /// The errno of the latest error of the device.
-    last_error: Atomic<i32>,
-    /// Times that something was written.
-    flushes: Atomic<u64>,
+    progress: Progress,
     /// Blocks erased since it was loaded.
     erased: Atomic<u64>,
 }
@@ -365,28 +327,8 @@ impl Core {
         }
     }
 
-    fn usable(&self) -> Result {
-        if self.device.dead() {
-            Err(ENODEV)
-        } else if self.stopped.load(Acquire) {
-            Err(ESHUTDOWN)
-        } else {
-            Ok(())
-        }
-    }
-
-    fn dirty(&self) -> bool {
-        self.waits() > 0 || self.zones.count(State::Removed) > 0
-    }
-
-    /// Brings the medium up to date. May sleep.
-    fn flush(&self) -> Result {
-        let mut io = self.io.lock();
-        self.flush_locked(&mut io)
-    }
-
     fn flush_locked(&self, io: &mut Io) -> Result {
-        if !self.active.load(Acquire) {
+        if !self.progress.active() {
             return Ok(());
         }
         self.usable()?;
@@ -410,18 +352,14 @@ impl Core {
                 Slot::parse(&head, self.zones.zone_len()),
                 io.table.get_mut(index),
             ) {
-                *slot = Some(Stored {
-                    found,
-                    text: None,
-                    told: false,
-                });
+                *slot = Some(Stored::new(found));
             }
             place.state.store(FREE, Release);
         }
         wrote |= self.zones.count(State::Removed) > 0;
         let cleared = self.clear(io);
         let prepared = self.prepare(io);
-        self.flushes.fetch_add(u64::from(wrote), Relaxed);
+        self.progress.flushes.fetch_add(u64::from(wrote), Relaxed);
         cleared.and(prepared)
     }
 
@@ -485,117 +423,45 @@ impl Core {
         Ok(())
     }
 
-    /// [`Self::flush`], and what becomes of errors: one line, and another try later. May sleep.
-    fn run(&self) {
-        let done = self.flush();
-        self.note(done);
-    }
-
-    fn note(&self, done: Result) {
-        match done {
-            Ok(()) => {
-                if self.retry.xchg(0, Relaxed) != 0 {
-                    pr_info!("{}: the device can be written to again\n", &*self.name);
-                }
-            }
-            // That was said.
-            Err(_) if self.device.dead() || self.stopped.load(Relaxed) => {
-                self.retry.store(0, Relaxed);
-            }
-            Err(e) => {
-                self.last_error.store(e.to_errno(), Relaxed);
-                let before = self.retry.load(Relaxed);
-                let next = before.saturating_mul(2).clamp(RETRY_MS, RETRY_MAX_MS);
-                self.retry.store(next, Relaxed);
-                if before == 0 {
-                    pr_err!(
-                        "{}: mtd{} can't be written to: {:?}; records wait in memory, and it is \
-                         tried again\n",
-                        &*self.name,
-                        self.device.facts().index,
-                        e
-                    );
-                }
-            }
-        }
-    }
-
     /// A record as it is shown, and what is wrong with it. May sleep.
-    fn text(
-        &self,
-        index: usize,
-        found: &Found,
-        unpacker: &mut Unpacker,
-    ) -> Result<(KVVec<u8>, Option<&'static str>)> {
+    fn text(&self, index: usize, found: &Found, unpacker: &mut Unpacker) -> Result<Shown> {
         let stored = self.media().fetch(index, found)?;
-        let torn = found.intact(&stored) == Some(false);
-        if found.info.compressed {
-            // The in-tree reader's limit; no writer should have put in more.
-            let limit = self.capacity().saturating_mul(EXPANSION_MAX);
-            match unpacker.unpack(&stored, limit)? {
-                Ok(text) if !torn => return Ok((bytes::copy(text)?, None)),
-                Ok(_) => {}
-                Err(why) => return Ok((stored, Some(why))),
-            }
-        }
-        let damage = torn.then_some("its checksum is wrong, it was written in part only");
-        Ok((stored, damage))
+        stored::shown(stored, found, self.capacity(), unpacker)
     }
 }
 
-impl Job for Core {
-    fn delay(&self) -> Option<u32> {
-        if self.device.dead() || self.stopped.load(Relaxed) {
-            None
-        } else if self.urgent.load(Relaxed) {
-            Some(0)
-        } else if self.retry.load(Relaxed) != 0 {
-            Some(self.retry.load(Relaxed))
-        } else if self.armed.load(Relaxed) {
-            Some(self.flush_ms)
-        } else {
-            None
-        }
+impl Lazy for Core {
+    fn name(&self) -> &CStr {
+        &self.name
     }
 
-    fn run(&self) {
-        // From here on who keeps a dump rings again.
-        self.armed.store(false, Release);
-        self.urgent.store(false, Relaxed);
-        Self::run(self);
+    fn progress(&self) -> &Progress {
+        &self.progress
     }
-}
 
-/// Writes what is left before the machine goes down.
-struct Last {
-    core: Arc<Core>,
-    bell: Arc<Bell>,
-}
+    fn with_device(&self, f: &mut dyn FnMut(fmt::Arguments<'_>)) {
+        f(fmt!("mtd{}", self.device.facts().index));
+    }
 
-impl Reboot for Last {
-    fn reboot(&self) {
-        let core = &self.core;
-        core.urgent.store(true, Relaxed);
-        self.bell.ring();
-        // Not by this task: a device that does not answer would hold it for ever.
-        for _ in 0..REBOOT_WAIT_MS / 5 {
-            fsleep(Delta::from_millis(5));
-            let failed = core.retry.load(Relaxed) != 0 && !core.urgent.load(Relaxed);
-            if core.device.dead() || failed || !core.dirty() {
-                break;
-            }
-        }
-        core.stopped.store(true, Release);
+    fn dead(&self) -> bool {
+        self.device.dead()
+    }
+
+    fn dirty(&self) -> bool {
+        self.waits() > 0 || self.zones.count(State::Removed) > 0
+    }
+
+    fn write_out(&self) -> Result {
+        let mut io = self.io.lock();
+        self.flush_locked(&mut io)
     }
 }
 
 /// An MTD with dumps.
 ///
-/// Dropped in the order of the fields: nobody rings any more, then the worker ends, then the device
-/// goes.
+/// Dropped in the order of the fields: the worker ends, then the device goes.
 pub(crate) struct OnMtd {
-    _reboot: reboot::Registration<Last>,
-    bell: Arc<Bell>,
+    worker: Worker<Core>,
     panic_buffer: Staging<KVec<u8>>,
     core: Arc<Core>,
     max_reason: u32,
@@ -687,12 +553,7 @@ impl OnMtd {
                     counter.store(counter.load(Relaxed).max(found.info.counter), Relaxed);
                 }
             }
-            let stored = found.map(|found| Stored {
-                found,
-                text: None,
-                told: false,
-            });
-            Ok(table.push(stored, GFP_KERNEL)?)
+            Ok(table.push(found.map(Stored::new), GFP_KERNEL)?)
         };
         let looked = media::look(&device, &layout, &mut zones, &mut buffer, &mut remember)
             .inspect_err(|e| pr_err!("{}: mtd{} can't be read: {:?}\n", name, facts.index, e))?;
@@ -728,25 +589,12 @@ impl OnMtd {
             counters,
             io: KBox::pin_init(new_mutex!(Io { buffer, table }), GFP_KERNEL)?,
             looked,
-            flush_ms: config.flush_ms,
-            armed: Atomic::new(false),
-            urgent: Atomic::new(false),
-            active: Atomic::new(false),
-            stopped: Atomic::new(false),
-            retry: Atomic::new(0),
-            last_error: Atomic::new(0),
-            flushes: Atomic::new(0),
+            progress: Progress::new(config.flush_ms),
             erased: Atomic::new(0),
         };
         let core = Arc::new(core, GFP_KERNEL)?;
-        let bell = Arc::new(Bell::new(core.clone())?, GFP_KERNEL)?;
-        let last = Last {
-            core: core.clone(),
-            bell: bell.clone(),
-        };
         Ok(Self {
-            _reboot: reboot::Registration::new(Arc::new(last, GFP_KERNEL)?)?,
-            bell,
+            worker: Worker::new(core.clone())?,
             panic_buffer,
             core,
             max_reason: config.max_reason,
@@ -759,15 +607,6 @@ impl OnMtd {
     pub(crate) fn size(&self) -> (u32, u64, usize) {
         let facts = self.core.device.facts();
         (facts.index, facts.bytes, self.core.layout.dmesg_count())
-    }
-
-    /// Has the worker come. Any context.
-    fn ring(&self) {
-        let armed = &self.core.armed;
-        // An interrupt that a panicking kernel asks itself for would be of no use.
-        if !armed.load(Relaxed) && !context::panicking() && !armed.xchg(true, Full) {
-            self.bell.ring();
-        }
     }
 
     fn report(&self) {
@@ -808,7 +647,7 @@ impl OnMtd {
 impl Drop for OnMtd {
     fn drop(&mut self) {
         // What was not due yet.
-        self.core.run();
+        let _ = self.core.flush_now();
     }
 }
 
@@ -842,13 +681,13 @@ impl Backend for OnMtd {
             core.media().renew(usize::MAX, &mut io.buffer)?;
         }
         core.prepare(&mut io)?;
-        core.active.store(true, Release);
+        core.progress.activate();
         Ok(())
     }
 
     fn dump(&self, dump: &Dump<'_>) -> Result {
         let core = &self.core;
-        if !core.active.load(Relaxed) {
+        if !core.progress.active() {
             return Err(EINVAL);
         }
         if core.device.dead() {
@@ -865,7 +704,7 @@ impl Backend for OnMtd {
             return done;
         }
         core.keep(dump)?;
-        self.ring();
+        self.worker.ring();
         Ok(())
     }
 
@@ -888,34 +727,10 @@ impl Backend for OnMtd {
             let Some(Some(stored)) = io.table.get_mut(index) else {
                 continue;
             };
-            let (size, damage) = match stored.text {
-                Some(text) => text,
-                None => {
-                    let (bytes, damage) = core.text(index, &stored.found, &mut unpacker)?;
-                    stored.text = Some((bytes.len(), damage));
-                    (bytes.len(), damage)
-                }
-            };
-            if let (Some(why), false) = (damage, stored.told) {
-                stored.told = true;
-                pr_warn!(
-                    "{}: dmesg record {} is damaged and shown as it is: {}\n",
-                    &*core.name,
-                    index,
-                    why
-                );
-            }
-            f(&RecordInfo {
-                id: RecordId {
-                    kind: Kind::Dmesg,
-                    id: index as u64,
-                    cookie: stored.found.cookie(),
-                },
-                size,
-                stamp: Some(stored.found.info.stamp),
-                compressed: damage.is_some() && stored.found.info.compressed,
-                open: false,
+            let info = stored.info(&core.name, index, |found| {
+                core.text(index, found, &mut unpacker)
             })?;
+            f(&info)?;
         }
         Ok(())
     }
@@ -939,16 +754,14 @@ impl Backend for OnMtd {
         if core.zones.in_block(block, State::Live) || core.zones.in_block(block, State::Busy) {
             // The others there go elsewhere and back meanwhile: once for all that go now.
             drop(io);
-            self.ring();
+            self.worker.ring();
             return Ok(());
         }
         core.clear(&mut io)
     }
 
     fn flush(&self) -> Result {
-        let done = self.core.flush();
-        self.core.note(done);
-        done
+        self.core.flush_now()
     }
 
     fn describe(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -962,13 +775,6 @@ impl Backend for OnMtd {
             "no: no zone is erased"
         } else {
             "armed: the driver's panic_write"
-        };
-        let state = if core.device.dead() {
-            "gone"
-        } else if core.retry.load(Relaxed) != 0 {
-            "failing"
-        } else {
-            "ok"
         };
         f.write_fmt(fmt!(
             "{} mtd{} 90:{} bytes={} block={} page={} dumps={} kmsg_size={} live={} erased={} bad={} \
@@ -987,12 +793,12 @@ impl Backend for OnMtd {
             core.zones.count(State::Bad),
             self.max_reason,
             if self.best_effort { "Y" } else { "N" },
-            core.flush_ms,
+            core.progress.flush_ms,
             if core.dirty() { "Y" } else { "N" },
-            core.flushes.load(Relaxed),
+            core.progress.flushes.load(Relaxed),
             core.erased.load(Relaxed),
-            core.last_error.load(Relaxed),
-            state,
+            core.progress.last_error.load(Relaxed),
+            core.state(),
             panic
         ))
     }

@@ -14,17 +14,20 @@ use super::io::{
 };
 use crate::sys::errno::ESTALE;
 use crate::{
+    backend::stored::{
+        self,
+        Shown,
+        Stored, //
+    },
     compress::Unpacker,
     record::{
         Dump,
-        Kind,
         Reason,
         RecordId,
         RecordInfo, //
     },
     sys::{
         bdev::IoBuffer,
-        bytes,
         mem::PersistentMem,
         raw_lock::{
             Level,
@@ -43,7 +46,6 @@ use kernel::{
     },
 };
 use mpstore_format::{
-    dump::EXPANSION_MAX,
     layout::Zone,
     zone::{
         dump_head,
@@ -98,15 +100,6 @@ pub(super) struct Looked {
     pub(super) torn: usize,
     /// Zones with something else.
     pub(super) foreign: usize,
-}
-
-/// A record on the medium.
-pub(super) struct Stored {
-    found: Found,
-    /// Bytes as shown, and what is wrong with it, once it was looked at.
-    text: Option<(usize, Option<&'static str>)>,
-    /// Whether that was said.
-    told: bool,
 }
 
 /// What is known of the zones on the medium. Only for tasks, under the mutex of the backend's I/O.
@@ -224,11 +217,7 @@ impl Dumps {
                 get(medium, buffer, at, &mut text)?;
                 let torn = found.intact(&text) == Some(false);
                 self.looked.torn += usize::from(torn);
-                let stored = Stored {
-                    found,
-                    text: None,
-                    told: false,
-                };
+                let stored = Stored::new(found);
                 // A time that may be wrong must not decide about anything.
                 (Some(stored), (!torn).then_some(found.info))
             }
@@ -443,11 +432,7 @@ impl Dumps {
             if let (Slot::Dump(found), Some(slot)) =
                 (Slot::parse(&head, self.zone_len), table.0.get_mut(index))
             {
-                *slot = Some(Stored {
-                    found,
-                    text: None,
-                    told: false,
-                });
+                *slot = Some(Stored::new(found));
             }
             waiting.state.store(FREE, Release);
         }
@@ -475,20 +460,9 @@ impl Dumps {
         zone: Zone,
         found: &Found,
         unpacker: &mut Unpacker,
-    ) -> Result<(KVVec<u8>, Option<&'static str>)> {
+    ) -> Result<Shown> {
         let stored = self.fetch(medium, buffer, zone, found)?;
-        let torn = found.intact(&stored) == Some(false);
-        if found.info.compressed {
-            // The in-tree reader's limit; no writer should have put in more.
-            let limit = self.capacity().saturating_mul(EXPANSION_MAX);
-            match unpacker.unpack(&stored, limit)? {
-                Ok(text) if !torn => return Ok((bytes::copy(text)?, None)),
-                Ok(_) => {}
-                Err(why) => return Ok((stored, Some(why))),
-            }
-        }
-        let damage = torn.then_some("its checksum is wrong, it was written in part only");
-        Ok((stored, damage))
+        stored::shown(stored, found, self.capacity(), unpacker)
     }
 
     /// Calls `f` for every record, newest first. May sleep.
@@ -508,35 +482,10 @@ impl Dumps {
             else {
                 continue;
             };
-            let (size, damage) = match stored.text {
-                Some(text) => text,
-                None => {
-                    let (bytes, damage) =
-                        self.text(medium, buffer, zone, &stored.found, &mut unpacker)?;
-                    stored.text = Some((bytes.len(), damage));
-                    (bytes.len(), damage)
-                }
-            };
-            if let (Some(why), false) = (damage, stored.told) {
-                stored.told = true;
-                pr_warn!(
-                    "{}: dmesg record {} is damaged and shown as it is: {}\n",
-                    name,
-                    index,
-                    why
-                );
-            }
-            f(&RecordInfo {
-                id: RecordId {
-                    kind: Kind::Dmesg,
-                    id: index as u64,
-                    cookie: stored.found.cookie(),
-                },
-                size,
-                stamp: Some(stored.found.info.stamp),
-                compressed: damage.is_some() && stored.found.info.compressed,
-                open: false,
+            let info = stored.info(name, index, |found| {
+                self.text(medium, buffer, zone, found, &mut unpacker)
             })?;
+            f(&info)?;
         }
         Ok(())
     }
