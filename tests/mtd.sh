@@ -6,7 +6,7 @@
 # same block is kept, past blocks that are bad.
 #
 # vm: timeout=120 quiet=90 onethread
-# kernels: custom
+# kernels: custom debug
 . /tests/lib.sh
 . /tests/lib-mtd.sh
 plan 29

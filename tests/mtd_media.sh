@@ -5,7 +5,7 @@
 # it wrote; a device that goes, and one without a panic_write.
 #
 # vm: timeout=150 quiet=90 onethread
-# kernels: custom
+# kernels: custom debug
 . /tests/lib.sh
 . /tests/lib-mtd.sh
 plan 48
@@ -50,7 +50,9 @@ check "mpstore keeps away meanwhile" refused "mtdpstore uses it"
 body $PSTORE/dmesg-pstore_blk-* >/tmp/body
 check "the same dump" same /tmp/body /tmp/ours
 say theirs
+echo 1 >$TEST/nosleep
 check "an oops by mtdpstore" oops_now
+echo 0 >$TEST/nosleep
 umount $PSTORE
 check "it has it" mount -t pstore pstore $PSTORE
 body "$(grep -laF "$(uuid theirs) kmsg" $PSTORE/*)" >/tmp/theirs

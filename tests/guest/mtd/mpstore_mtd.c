@@ -13,6 +13,8 @@
  *   fail_page=N     the page that can't be written to, by its number on the device
  *   stop_page=N     likewise, but what comes before it in the same request is written
  *   damaged=N       the page that is read with errors beyond repair
+ *   nosleep         a write does not sleep: the in-tree mtdpstore calls it in an oops,
+ *                   where it may not, and the kernel would complain about that
  *   gone            writing to it unregisters the device
  * Read only: panic_writes, erasures, violations.
  */
@@ -44,6 +46,8 @@ static int stop_page = -1;
 module_param(stop_page, int, 0600);
 static int damaged = -1;
 module_param(damaged, int, 0600);
+static bool nosleep;
+module_param(nosleep, bool, 0600);
 static uint panic_writes;
 module_param(panic_writes, uint, 0400);
 static uint erasures;
@@ -120,9 +124,17 @@ static int write_pages(struct mtd_info *mtd, loff_t at, size_t len, size_t *done
 
 static int write(struct mtd_info *mtd, loff_t at, size_t len, size_t *done, const u_char *from)
 {
-	might_sleep();
-	guard(mutex)(&lock);
-	return write_pages(mtd, at, len, done, from);
+	int ret;
+
+	if (READ_ONCE(nosleep)) {
+		if (!mutex_trylock(&lock))
+			return -EBUSY;
+	} else {
+		mutex_lock(&lock);
+	}
+	ret = write_pages(mtd, at, len, done, from);
+	mutex_unlock(&lock);
+	return ret;
 }
 
 static int panic_write(struct mtd_info *mtd, loff_t at, size_t len, size_t *done, const u_char *from)
