@@ -8,7 +8,7 @@
 # vm: timeout=1200 quiet=600
 # kernels: debug
 . /tests/lib.sh
-plan 29
+plan 30
 CONFIG=/sys/kernel/config/mpstore
 SIZES="record_size=0x4000 console_size=0x8000 pmsg_size=0x8000 tty_size=0x8000 ftrace_size=0x8000"
 
@@ -38,6 +38,9 @@ expect_log 'kmemleak: Cannot allocate a scan area, scanning the full object'
 # The kernel crate unregisters a subsystem that it could not register: NULL is dereferenced.
 check "the kernel's own fault is left out" sh -c \
 	'insmod /mpstore_crash.ko && echo "spare in=configfs_register_subsystem" >/proc/mpstore_crash'
+# The function graph tracer marks its ops as registered before it knows, and leaves the mark there when
+# it fails: no fprobe can be registered any more until the next boot, and each try is a WARN.
+check "another one, too" sh -c 'echo "spare in=register_ftrace_graph" >/proc/mpstore_crash'
 
 wipe $REGION_A $REGION_A_SIZE
 wipe $REGION_B $REGION_B_SIZE

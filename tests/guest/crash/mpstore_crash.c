@@ -22,7 +22,7 @@
  *                  30 ms: SYMBOL unlocks what the function after= takes, and
  *                  the other CPU enters that with the same first argument
  * or "spare in=SYMBOL": /proc/self/fail-nth has a pause while its task is in SYMBOL, where the
- * kernel itself can't do without memory.
+ * kernel itself can't do without memory; twice at most.
  *
  * WHERE  process, softirq, hardirq
  *        nmi           in the next NMI, on the CPU that gets it
@@ -334,8 +334,6 @@ static int at_a_place(enum how how, char *args)
 
 /* --- faults that are not to be ------------------------------------------------ */
 #ifdef CONFIG_FAULT_INJECTION
-static char sparing[KSYM_NAME_LEN];
-
 static int pause_faults(struct kretprobe_instance *inside, struct pt_regs *regs)
 {
 	*(unsigned int *)inside->data = current->fail_nth;
@@ -349,30 +347,41 @@ static int resume_faults(struct kretprobe_instance *inside, struct pt_regs *regs
 	return 0;
 }
 
-static struct kretprobe spared = {
-	.entry_handler = pause_faults,
-	.handler = resume_faults,
-	.data_size = sizeof(unsigned int),
+struct spared {
+	struct kretprobe probe;
+	char symbol[KSYM_NAME_LEN];
 };
+
+static struct spared spared[2];
+static unsigned int spares;
 
 static int spare(const char *symbol)
 {
+	struct spared *next;
 	int ret;
 
-	if (sparing[0] || strncmp(symbol, "in=", 3))
+	if (strncmp(symbol, "in=", 3))
 		return -EINVAL;
-	strscpy(sparing, symbol + 3);
-	spared.kp.symbol_name = sparing;
-	ret = register_kretprobe(&spared);
-	if (ret)
-		sparing[0] = '\0';
+	if (spares == ARRAY_SIZE(spared))
+		return -ENOSPC;
+	next = &spared[spares];
+	strscpy(next->symbol, symbol + 3);
+	next->probe = (struct kretprobe) {
+		.kp.symbol_name = next->symbol,
+		.entry_handler = pause_faults,
+		.handler = resume_faults,
+		.data_size = sizeof(unsigned int),
+	};
+	ret = register_kretprobe(&next->probe);
+	if (!ret)
+		spares++;
 	return ret;
 }
 
 static void spare_no_more(void)
 {
-	if (sparing[0])
-		unregister_kretprobe(&spared);
+	while (spares)
+		unregister_kretprobe(&spared[--spares].probe);
 }
 #else
 static int spare(const char *symbol)
