@@ -7,6 +7,7 @@
 #
 # vm: mem=2G kexec timeout=600
 # cmdline: kho=on kho_scratch=16M,64M,16M
+# cmdline@debug: kho_scratch=64M,512M,64M
 # disk: virtio 64M
 # kernels: custom debug
 . /tests/lib.sh

@@ -6,6 +6,7 @@
 #
 # vm: mem=1G kexec timeout=1800 boots=40
 # cmdline: kho=on kho_scratch=16M,64M,16M
+# cmdline@debug: kho_scratch=64M,256M,64M
 # disk: virtio 64M
 # kernels: custom debug
 . /tests/lib.sh
