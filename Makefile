@@ -70,7 +70,7 @@ test-all: ## `make test`, and what takes too long for it: hours
 	@$(MAKE) vmtest KERNEL=sid
 	@packaging/try dkms && packaging/try kernels
 	@$(MAKE) vmtest KERNEL=stock T=debian_dkms
-	@MPSTORE_CMDLINE=kho_scratch=64M,256M,64M $(MAKE) vmtest KERNEL=debug
+	@MPSTORE_PATIENCE=3 $(MAKE) vmtest KERNEL=debug
 
 vmtest: modules guest ## only the tests in virtual machines
 	@for k in `$(ENTER) qemu/vm needs --kernel $(KERNEL) $(T)`; do $(MAKE) -s modules KERNEL=$${k%-image}; done

@@ -6,10 +6,12 @@
 # panic, and what the crash kernel wrote beside it.
 #
 # vm: mem=448M timeout=240 quiet=120 kexec
+# vm@debug: mem=1200M
 # cmdline: crashkernel=128M
+# cmdline@debug: crashkernel=512M
 # disk: virtio 8M parts=1:noise,1,2:ext4 disable-legacy=on
 # disk: nvme 8M parts=1:noise,1,2:ext4
-# kernels: custom
+# kernels: custom debug
 . /tests/lib.sh
 . /tests/lib-takeover.sh
 plan 19

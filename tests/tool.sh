@@ -10,12 +10,14 @@
 # all of it for somebody who is not root.
 #
 # vm: mem=448M ram=file kexec timeout=300 quiet=120
+# vm@debug: mem=1200M
 # cmdline: crashkernel=128M crash_kexec_post_notifiers
+# cmdline@debug: crashkernel=512M
 # disk: virtio 16M
-# disk: virtio 640M
+# disk: virtio 1300M
 # disk: virtio 256M
 # disk: virtio 4M
-# kernels: custom
+# kernels: custom debug
 . /tests/lib.sh
 plan 74
 IMAGE=/dev/vda
