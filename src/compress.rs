@@ -102,6 +102,8 @@ pub(crate) struct Packer {
     size: usize,
     engine: Engine,
     chunks: VVec<Chunk>,
+    /// Of these, how many the latest log took.
+    count: usize,
     bytes: VVec<u8>,
 }
 
@@ -118,24 +120,29 @@ impl Packer {
             size,
             engine: Engine::new(method, size)?,
             chunks,
+            count: 0,
             // What is less compressible than that is stored as it is, from the text.
             bytes: VVec::from_elem(0, len / 2, GFP_KERNEL)?,
         })
     }
 
     /// Compresses `text`. Any context.
-    pub(crate) fn pack(&mut self, text: &[u8]) -> Packed<'_> {
+    pub(crate) fn pack(&mut self, text: &[u8]) {
         let Self { engine, .. } = self;
-        let count = pack(
+        self.count = pack(
             text,
             self.size,
             &mut self.chunks,
             &mut self.bytes,
             &mut |text, out| engine.pack(text, out),
         );
+    }
+
+    /// The log that was compressed last. Any context.
+    pub(crate) fn packed(&self) -> Packed<'_> {
         Packed {
             method: self.method,
-            chunks: self.chunks.get(..count).unwrap_or(&[]),
+            chunks: self.chunks.get(..self.count).unwrap_or(&[]),
             bytes: &self.bytes,
         }
     }

@@ -77,10 +77,23 @@ impl Buffers {
         })
     }
 
-    fn take(&mut self, log: &mut Log) -> record::Log<'_> {
+    /// Takes the log, and compresses it; answers with its length.
+    ///
+    /// Not inlined: a compressor needs much of what is left of the stack, and this is all that stands
+    /// above it.
+    #[inline(never)]
+    fn fill(&mut self, log: &mut Log) -> usize {
         let len = log.fill(&mut self.text);
+        if let Some(packer) = &mut self.packer {
+            packer.pack(self.text.get(..len).unwrap_or(&[]));
+        }
+        len
+    }
+
+    /// What was taken.
+    fn log(&self, len: usize) -> record::Log<'_> {
         let text = self.text.get(..len).unwrap_or(&[]);
-        record::Log::new(text, self.packer.as_mut().map(|p| p.pack(text)))
+        record::Log::new(text, self.packer.as_ref().map(Packer::packed))
     }
 }
 
@@ -100,22 +113,35 @@ impl Main {
     /// were free.
     fn take(&self, buffers: &Staging<Buffers>, rest: bool, reason: Reason, log: &mut Log) -> bool {
         let ns = time::real_ns();
-        let stamp = Stamp {
-            sec: ns / 1_000_000_000,
-            // CAST: Below a million.
-            usec: (ns % 1_000_000_000 / 1000) as u32,
-        };
         let always = self.always.0.xchg(false, Relaxed);
         buffers.with(|buffers| {
-            let dump = Dump {
-                reason,
-                count: self.dispatcher.number_dump(),
-                stamp,
-                log: buffers.take(log),
-                limit: self.dispatcher.kmsg_bytes(),
-            };
-            self.dispatcher.dump(&dump, always, rest);
+            let len = buffers.fill(log);
+            self.hand_out(buffers, len, (reason, ns), always, rest);
         })
+    }
+
+    /// Hands what was taken, `len` bytes, to the backends. Not inlined, as [`Buffers::fill`].
+    #[inline(never)]
+    fn hand_out(
+        &self,
+        buffers: &Buffers,
+        len: usize,
+        (reason, ns): (Reason, u64),
+        always: bool,
+        rest: bool,
+    ) {
+        let dump = Dump {
+            reason,
+            count: self.dispatcher.number_dump(),
+            stamp: Stamp {
+                sec: ns / 1_000_000_000,
+                // CAST: Below a million.
+                usec: (ns % 1_000_000_000 / 1000) as u32,
+            },
+            log: buffers.log(len),
+            limit: self.dispatcher.kmsg_bytes(),
+        };
+        self.dispatcher.dump(&dump, always, rest);
     }
 }
 
@@ -141,6 +167,8 @@ impl Dumper for Main {
 
 /// Says that a dump was not kept because another one is being made and does not end. printk takes
 /// it in any context.
+#[cold]
+#[inline(never)]
 fn skipped(reason: Reason) {
     pr_err!("dump skipped, another is in the way: {}\n", reason.as_str());
 }

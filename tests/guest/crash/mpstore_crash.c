@@ -24,6 +24,9 @@
  * or "spare in=SYMBOL": /proc/self/fail-nth has a pause while its task is in SYMBOL, where the
  * kernel itself can't do without memory; twice at most.
  *
+ * or "depth in=SYMBOL": how much of the task's stack SYMBOL and all that it calls use is said
+ * in the log each time it returns. For what runs with interrupts off.
+ *
  * WHERE  process, softirq, hardirq
  *        nmi           in the next NMI, on the CPU that gets it
  *        console_lock  in process context with the console lock held
@@ -50,6 +53,7 @@
 #include <linux/panic.h>
 #include <linux/proc_fs.h>
 #include <linux/sched.h>
+#include <linux/sched/task_stack.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/timer.h>
@@ -392,6 +396,78 @@ static int spare(const char *symbol)
 static void spare_no_more(void) {}
 #endif
 
+/* --- the stack ---------------------------------------------------------------- */
+#define UNTOUCHED 0x5ac4e5ac4e5ac4e5ul
+/* What the handler itself needs, and whoever calls it. */
+#define OWN_FRAMES 1024
+
+static char measured[KSYM_NAME_LEN];
+
+static unsigned long *lowest(void)
+{
+	return end_of_stack(current) + 8;
+}
+
+static bool on_task_stack(struct pt_regs *regs)
+{
+	unsigned long low = (unsigned long)lowest();
+
+	return regs->sp > low + 2 * OWN_FRAMES && regs->sp < low + THREAD_SIZE;
+}
+
+static int paint(struct kretprobe_instance *inside, struct pt_regs *regs)
+{
+	volatile unsigned long *end = (unsigned long *)(regs->sp - OWN_FRAMES);
+	volatile unsigned long *at;
+
+	/* Nothing below the frames of this and of what called it is in use. */
+	if (!on_task_stack(regs) || (unsigned long)end > (unsigned long)__builtin_frame_address(0) - 64) {
+		pr_emerg("depth: %s can't be measured here\n", measured);
+		return 1;
+	}
+	for (at = lowest(); at < end; at++)
+		*at = UNTOUCHED;
+	*(unsigned long *)inside->data = regs->sp;
+	return 0;
+}
+
+static int look(struct kretprobe_instance *inside, struct pt_regs *regs)
+{
+	unsigned long top = *(unsigned long *)inside->data;
+	volatile unsigned long *at = lowest();
+
+	while ((unsigned long)at < top && *at == UNTOUCHED)
+		at++;
+	pr_emerg("depth: %s used %lu bytes of stack\n", measured, top - (unsigned long)at);
+	return 0;
+}
+
+static struct kretprobe depth_probe = {
+	.entry_handler = paint,
+	.handler = look,
+	.data_size = sizeof(unsigned long),
+};
+
+static int measure_depth(const char *symbol)
+{
+	int ret;
+
+	if (measured[0] || strncmp(symbol, "in=", 3))
+		return -EINVAL;
+	strscpy(measured, symbol + 3);
+	depth_probe.kp.symbol_name = measured;
+	ret = register_kretprobe(&depth_probe);
+	if (ret)
+		measured[0] = '\0';
+	return ret;
+}
+
+static void measure_no_more(void)
+{
+	if (measured[0])
+		unregister_kretprobe(&depth_probe);
+}
+
 /* --- requests ------------------------------------------------------------- */
 static ssize_t crash_write(struct file *file, const char __user *buf, size_t len, loff_t *pos)
 {
@@ -410,6 +486,8 @@ static ssize_t crash_write(struct file *file, const char __user *buf, size_t len
 	which = match_string(hows, ARRAY_SIZE(hows), word);
 	if (context && !strcmp(word, "spare")) {
 		ret = spare(context);
+	} else if (context && !strcmp(word, "depth")) {
+		ret = measure_depth(context);
 	} else if (which < 0 || !context) {
 		ret = -EINVAL;
 	} else if (strstr(context, "in=")) {
@@ -458,6 +536,7 @@ static void __exit crash_exit(void)
 	remove_proc_entry("mpstore_crash", NULL);
 	remove_probes();
 	spare_no_more();
+	measure_no_more();
 	unregister_nmi_handler(NMI_LOCAL, "mpstore_crash");
 	timer_delete_sync(&timer);
 	timer_shutdown_sync(&later);
