@@ -11,14 +11,14 @@
 # disk: ahci 8M
 # kernels: custom
 . /tests/lib.sh
-plan 18
+plan 19
 LIMIT=2048
 DISKS=/dev/vda,/dev/nvme0n1,/dev/sda
-SIZES="record_size=0x8000 console_size=0x10000 pmsg_size=0x1000 tty_size=0x1000 ftrace_size=0"
+SIZES="record_size=0x8000 console_size=0x10000 pmsg_size=0x1000 tty_size=0x1000 ftrace_size=0 ecc=16"
 
 used() { dmesg | sed -n 's/.*depth: kmsg_dump_desc used \([0-9]*\) bytes of stack.*/\1/p' | tail -n 1; }
-# What less than OWN_FRAMES would say is nothing.
-fits() { [ "${1:-0}" -gt 1024 ] && [ "$1" -le $LIMIT ] || { echo "'$1' bytes"; return 1; }; }
+# What is no more than OWN_FRAMES of mpstore_crash.c says nothing.
+fits() { [ "${1:-0}" -gt 640 ] && [ "$1" -le $LIMIT ] || { echo "'$1' bytes"; return 1; }; }
 measure() { # NAME
 	dmesg -c >/dev/null
 	check "$1: an oops" oops_now
@@ -43,7 +43,8 @@ case $STAGE in
 	insmod /modules/reed_solomon.ko 2>/dev/null
 	insmod /modules/pstore.ko compress=deflate
 	insmod /modules/ramoops.ko mem_address=$REGION_A mem_size=$((REGION_A_SIZE - 0x1000)) \
-		record_size=0x8000 console_size=0x10000 pmsg_size=0x1000 ftrace_size=0
+		record_size=0x8000 console_size=0x10000 pmsg_size=0x1000 ftrace_size=0 ecc=16
+	check "the C ramoops loads" test "$(cat /sys/module/pstore/parameters/backend)" = ramoops
 	measure "an oops, the C ramoops"
 	rmmod ramoops
 	rmmod pstore

@@ -399,7 +399,7 @@ static void spare_no_more(void) {}
 /* --- the stack ---------------------------------------------------------------- */
 #define UNTOUCHED 0x5ac4e5ac4e5ac4e5ul
 /* What the handler itself needs, and whoever calls it. */
-#define OWN_FRAMES 1024
+#define OWN_FRAMES 640
 
 static char measured[KSYM_NAME_LEN];
 
