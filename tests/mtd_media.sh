@@ -8,7 +8,7 @@
 # kernels: custom debug
 . /tests/lib.sh
 . /tests/lib-mtd.sh
-plan 48
+plan 49
 expect_log "registered pstore_blk as backend"
 c_load() {
 	insmod /modules/pstore.ko && insmod /modules/pstore_zone.ko &&
@@ -18,6 +18,12 @@ c_load() {
 c_unload() { umount $PSTORE && rmmod mtdpstore && rmmod pstore_blk && rmmod pstore_zone && rmmod pstore; }
 # Without the line that the in-tree code puts in front of what is not compressed.
 body() { sed '1{/^[A-Za-z]*: Total [0-9]* times$/d}' "$1"; }
+# What the program reads from the flash itself, by the module's parameters, is what the tree shows.
+as_extracted() {
+	mpstore extract -q -o /tmp/raw -s /dev/mtd0ro || return 1
+	[ "$(ls $d)" = "$(ls /tmp/raw)" ] || { ls -l $d /tmp/raw; return 1; }
+	for _f in $d/*; do same "$_f" "/tmp/raw/${_f##*/}" || return 1; done
+}
 
 check "without the module mtd: refused" refused "the kernel's module mtd is not loaded"
 insmod /modules/mtd.ko
@@ -61,6 +67,7 @@ check "mpstore loads after it" load
 mount_pstore
 check "and shows that one" same /tmp/theirs "$(grep -laF "$(uuid theirs) kmsg" $d/*)"
 check "and its own" same /tmp/ours "$f"
+check "the program reads both from the flash" as_extracted
 echo 0 >$TEST/damaged
 check "with errors beyond repair it is shown as it is" same /tmp/ours "$f"
 echo -1 >$TEST/damaged

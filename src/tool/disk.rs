@@ -118,6 +118,9 @@ fn all(host: &Host) -> Vec<(String, String, Vec<Place>)> {
         .collect()
 }
 
+/// What stands before the name or number of an MTD.
+const MTD_PREFIX: &str = "mtd:";
+
 /// The path of the device that a value of `blkdev=` names, below the host's root.
 pub(crate) fn resolve(host: &Host, spec: &str) -> Option<PathBuf> {
     let node = |name: &str| host.path(&format!("/dev/{name}"));
@@ -149,6 +152,34 @@ pub(crate) fn resolve(host: &Host, spec: &str) -> Option<PathBuf> {
         };
         same.then(|| node(&name))
     })
+}
+
+/// Whether a value of `blkdev=` names an MTD: for mpstore (`ours`) by its prefix, for the in-tree code,
+/// which hands it to mtdpstore, if it is neither a path nor anything else that names a block device.
+pub(crate) fn is_mtd(spec: &str, ours: bool) -> bool {
+    match ours {
+        true => spec.starts_with(MTD_PREFIX),
+        false => !spec.contains(['/', '=', ':']),
+    }
+}
+
+/// The path of the MTD that such a value names, by name or number as in `/proc/mtd`, to be read only.
+pub(crate) fn resolve_mtd(host: &Host, spec: &str) -> Option<PathBuf> {
+    let wanted = spec.strip_prefix(MTD_PREFIX).unwrap_or(spec);
+    let table = host.read("/proc/mtd")?;
+    let all: Vec<(&str, &str)> = table
+        .lines()
+        .filter_map(|line| {
+            let (number, rest) = line.strip_prefix("mtd")?.split_once(':')?;
+            Some((number, rest.split_once('"')?.1.strip_suffix('"')?))
+        })
+        .collect();
+    // Digits only are a number, or, if there is none such, a name.
+    let number = wanted.parse::<u32>().ok().map(|n| n.to_string());
+    all.iter()
+        .find(|(n, _)| Some(*n) == number.as_deref())
+        .or_else(|| all.iter().find(|(_, name)| *name == wanted))
+        .map(|(n, _)| host.path(&format!("/dev/mtd{n}ro")))
 }
 
 fn volumes(host: &Host) -> impl Iterator<Item = (String, String)> {

@@ -237,9 +237,18 @@ fn devices_of(
     } else {
         0
     };
+    // Each kind is counted by itself.
+    let (mut disks, mut mtds) = (0, 0);
     list.iter()
         .enumerate()
         .map(|(index, spec)| {
+            let flash = disk::is_mtd(spec, ours);
+            let (kind, before) = match flash {
+                true => ("mtd", &mut mtds),
+                false => ("blk", &mut disks),
+            };
+            let nth = *before;
+            *before += 1;
             // The in-tree code counts in KiB.
             let unit = if ours { 1 } else { 1024 };
             let of = |name: &str, at: usize| {
@@ -255,6 +264,8 @@ fn devices_of(
                     Some(size) => size,
                     None => ZONE_DEFAULT,
                 };
+                // Flash has dumps and nothing else.
+                let size = |name: &str| if flash { 0 } else { size(name) };
                 ZoneSizes {
                     bytes: 0,
                     block: 512,
@@ -271,12 +282,15 @@ fn devices_of(
             let backend = match element(get("name"), regions + index).filter(|_| ours) {
                 Some(name) if count("name") > 1 || regions == 0 => name.to_owned(),
                 _ if !ours => "pstore_blk".to_owned(),
-                _ if index == 0 => "blk".to_owned(),
-                _ => format!("blk{index}"),
+                _ if nth == 0 => kind.to_owned(),
+                _ => format!("{kind}{nth}"),
             };
             Device {
                 spec: (*spec).to_owned(),
-                path: disk::resolve(host, spec),
+                path: match flash {
+                    true => disk::resolve_mtd(host, spec),
+                    false => disk::resolve(host, spec),
+                },
                 sizes: both,
                 backend,
                 how: how.to_owned(),
@@ -746,6 +760,40 @@ mod tests {
             tried.iter().any(|t| t.contains("blkdev=PARTLABEL=gone")),
             "{tried:?}"
         );
+    }
+
+    #[test]
+    fn flash_and_its_numbers() {
+        let (_dir, host) = host(&[
+            (
+                "/sys/module/mpstore/parameters/blkdev",
+                "mtd:oops,/dev/vda1,mtd:1,mtd:7,mtd:gone\n",
+            ),
+            ("/sys/module/mpstore/parameters/kmsg_size", "131072\n"),
+            ("/sys/module/mpstore/parameters/console_size", "8192\n"),
+            ("/sys/module/pstore_blk/parameters/blkdev", "1\n"),
+            ("/sys/module/pstore_blk/parameters/kmsg_size", "16\n"),
+            (
+                "/proc/mtd",
+                "dev:    size   erasesize  name\n\
+                 mtd0: 00040000 00008000 \"oops\"\n\
+                 mtd1: 00100000 00004000 \"a \\\"b\"\n\
+                 mtd2: 00100000 00004000 \"7\"\n",
+            ),
+        ]);
+        let devices = devices(&host, None);
+        let path = |n: usize| devices[n].path.clone();
+        let names: Vec<&str> = devices.iter().map(|d| &*d.backend).collect();
+        assert_eq!(names, ["mtd", "blk", "mtd1", "mtd2", "mtd3", "pstore_blk"]);
+        assert_eq!(path(0), Some(host.path("/dev/mtd0ro")));
+        assert_eq!(path(2), Some(host.path("/dev/mtd1ro")));
+        assert_eq!(path(3), Some(host.path("/dev/mtd2ro")));
+        assert_eq!(path(4), None);
+        assert_eq!(path(5), Some(host.path("/dev/mtd1ro")));
+        let sizes = devices[0].sizes[0];
+        assert_eq!((sizes.kmsg_size, sizes.console_size), (131_072, 0));
+        assert_eq!(devices[1].sizes[0].console_size, 8192);
+        assert_eq!(devices[5].sizes[0].kmsg_size, 16384);
     }
 
     #[test]
