@@ -27,7 +27,8 @@ lacks() { ! grep -aE "$2" "$1" || { echo "$1 has '$2'"; return 1; }; }
 crash() {
 	echo "$(uuid "$STAGE") pmsg" >/dev/pmsg0
 	echo "<5>$(uuid "$STAGE") log" >/dev/kmsg
-	echo "$(uuid "$STAGE") terminal" >/dev/ttyS0
+	# A login prompt may stand there: a line of its own.
+	printf '\n%s terminal\n' "$(uuid "$STAGE")" >/dev/ttyS0
 	next_stage $((STAGE + 1))
 	panic_saved
 }
@@ -71,6 +72,7 @@ case $STAGE in
 	check "and the log of the first kernel" has "$(find /var/crash -name 'dmesg.2*')" "$(uuid 1) log"
 	check "the tree has a folder for each" test "$(find $PSTORE -mindepth 1 -maxdepth 1 -type d | sort | tr '\n' ' ')" = \
 		"$PSTORE/ramoops $PSTORE/ramoops1 $PSTORE/ramoops_crash "
+	note "$(grep -a terminal $PSTORE/ramoops/tty-ramoops-0)"
 	for d in ramoops ramoops1; do
 		check "$d: the panic of the first kernel" has "$PSTORE/$d/dmesg-$d-0" "sysrq triggered crash"
 		check "$d: its console" has "$PSTORE/$d/console-$d-0" "$(uuid 1) log"
