@@ -586,11 +586,6 @@ void *mpstore_dax_map(struct dax_device *dax, u64 start, size_t len)
 	return pages > 0 && got >= pages ? addr : NULL;
 }
 
-bool mpstore_dax_alive(struct dax_device *dax)
-{
-	return dax_alive(dax);
-}
-
 /* Memory of this kind may be damaged, which is no reason to die once more. */
 bool mpstore_dax_read(void *to, const void *from, size_t len)
 {

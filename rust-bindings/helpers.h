@@ -179,7 +179,6 @@ void mpstore_mb(void);
 struct dax_device *mpstore_dax_get(struct block_device *bdev, u64 *start);
 void mpstore_dax_put(struct dax_device *dax);
 void *mpstore_dax_map(struct dax_device *dax, u64 start, size_t len);
-bool mpstore_dax_alive(struct dax_device *dax);
 bool mpstore_dax_read(void *to, const void *from, size_t len);
 void mpstore_dax_write(void *to, const void *from, size_t len);
 void *mpstore_raw_pmem_map(struct block_device *bdev, size_t len);

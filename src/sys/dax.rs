@@ -77,12 +77,11 @@ impl Dax {
     }
 
     /// Whether its driver still has the device. Any context.
+    ///
+    /// The driver marks the disk dead before it lets go of the memory. `dax_alive()` is for those who
+    /// hold a lock that can't be taken in every context.
     pub(crate) fn alive(&self) -> bool {
-        match self.dax {
-            // SAFETY: Referenced by the type invariant; reads a flag.
-            Some(dax) => unsafe { bindings::mpstore_dax_alive(dax.as_ptr()) },
-            None => !self.device.dead(),
-        }
+        !self.device.dead()
     }
 
     fn place(&self, at: u64, len: usize) -> Result<*mut u8> {
