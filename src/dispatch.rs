@@ -331,7 +331,9 @@ impl Dispatcher {
         self.dumps.fetch_add(1, Relaxed) + 1
     }
 
-    /// The places that get records of `kind`.
+    /// The places that get records of `kind`. To be asked within the read-side section in which they
+    /// are looked at: outside of it, another backend may have got such a place meanwhile, which is
+    /// not active yet.
     fn route(&self, kind: Kind) -> u32 {
         // What is read through a bit comes after the bit: its place is computed from it.
         self.routes
@@ -343,11 +345,11 @@ impl Dispatcher {
     ///
     /// Succeeds if one of them took it, or if none wants it; else the first error.
     pub(crate) fn append(&self, kind: Kind, parts: &[&[u8]], context: Context) -> Result {
+        let view = self.entries.view();
         let route = self.route(kind);
         if route == 0 {
             return Ok(());
         }
-        let view = self.entries.view();
         let (mut taken, mut first) = (false, None);
         for entry in bits(route).filter_map(|place| view.get(place)) {
             match entry.backend.append(kind, parts, context) {
@@ -392,11 +394,11 @@ impl Dispatcher {
     ///
     /// [`None`] if there are several or it can't be done at once: nothing was appended then.
     pub(crate) fn append_user(&self, kind: Kind, bytes: UserBytes) -> Option<Result> {
+        let view = self.entries.glance();
         let route = self.route(kind);
         if !route.is_power_of_two() {
             return None;
         }
-        let view = self.entries.glance();
         // CAST: Below 32.
         let entry = view.get(route.trailing_zeros() as usize)?;
         match entry.backend.append_user(kind, bytes) {
@@ -423,11 +425,11 @@ impl Dispatcher {
         if panicking && !rest {
             self.begun.store(0, Relaxed);
         }
+        let view = self.entries.view();
         let mut route = self.route(Kind::Dmesg);
         if rest {
             route &= !self.begun.load(Relaxed);
         }
-        let view = self.entries.view();
         let mut kept = false;
         for risk in &self.risks {
             for place in bits(route & risk.load(Acquire)) {

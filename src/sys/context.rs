@@ -52,6 +52,15 @@ pub(crate) fn write_barrier() {
     full_barrier();
 }
 
+/// Orders stores and loads as the other CPUs see them, a store in front of a load as well. Any
+/// context.
+pub(crate) fn smp_full_barrier() {
+    #[cfg(not(mpstore_before_7_3))]
+    kernel::sync::barrier::smp_mb(kernel::sync::barrier::Full);
+    #[cfg(mpstore_before_7_3)]
+    kernel::sync::barrier::smp_mb();
+}
+
 /// Orders stores as the other CPUs see them. Any context.
 pub(crate) fn smp_write_barrier() {
     #[cfg(not(mpstore_before_7_3))]
