@@ -208,8 +208,9 @@ impl<T: Lazy> Job for Rounds<T> {
 
     fn run(&self) {
         let progress = self.0.progress();
-        // From here on who writes to memory rings again.
-        progress.armed.store(false, Release);
+        // From here on who writes to memory rings again. Full, as is the barrier in `ring()`: who does
+        // not see this was seen, and what he wrote is found.
+        progress.armed.xchg(false, Full);
         progress.urgent.store(false, Relaxed);
         let _ = self.0.flush_now();
     }
@@ -266,6 +267,8 @@ impl<T: Lazy> Worker<T> {
     /// Has it come, after something was written to memory. Any context.
     pub(crate) fn ring(&self) {
         let armed = &self.lazy.progress().armed;
+        // First what was written, then whether somebody comes for it.
+        context::smp_full_barrier();
         // An interrupt that a panicking kernel asks itself for would be of no use.
         if !armed.load(Relaxed) && !context::panicking() && !armed.xchg(true, Full) {
             self.bell.ring();
