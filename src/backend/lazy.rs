@@ -58,6 +58,8 @@ pub(crate) struct Progress {
     stopped: Atomic<bool>,
     /// Milliseconds until it is tried again after an error, else 0.
     retry: Atomic<u32>,
+    /// Times that the worker has come and gone.
+    rounds: Atomic<u32>,
     /// The errno of the latest error of the device.
     pub(crate) last_error: Atomic<i32>,
     /// Times that something was written.
@@ -74,6 +76,7 @@ impl Progress {
             active: Atomic::new(false),
             stopped: Atomic::new(false),
             retry: Atomic::new(0),
+            rounds: Atomic::new(0),
             last_error: Atomic::new(0),
             flushes: Atomic::new(0),
         }
@@ -213,6 +216,7 @@ impl<T: Lazy> Job for Rounds<T> {
         progress.armed.xchg(false, Full);
         progress.urgent.store(false, Relaxed);
         let _ = self.0.flush_now();
+        progress.rounds.fetch_add(1, Release);
     }
 }
 
@@ -225,12 +229,15 @@ struct Last<T: Lazy> {
 impl<T: Lazy> Reboot for Last<T> {
     fn reboot(&self) {
         let progress = self.lazy.progress();
+        let before = progress.rounds.load(Acquire);
         progress.urgent.store(true, Relaxed);
         self.bell.ring();
         // Not by this task: a device that does not answer would hold it for ever.
         for _ in 0..REBOOT_WAIT_MS / 5 {
             fsleep(Delta::from_millis(5));
-            let failed = progress.retry.load(Relaxed) != 0 && !progress.urgent.load(Relaxed);
+            // Not a failure of long ago: one more try is under way.
+            let tried = progress.rounds.load(Acquire) != before;
+            let failed = tried && progress.retry.load(Relaxed) != 0;
             if self.lazy.dead() || failed || !self.lazy.dirty() {
                 break;
             }
