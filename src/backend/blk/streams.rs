@@ -25,8 +25,10 @@ use kernel::{
     prelude::*,
     str::CString,
     sync::atomic::{
+        Acquire,
         Atomic,
-        Relaxed, //
+        Relaxed,
+        Release, //
     },
 };
 use mpstore_format::{
@@ -235,7 +237,7 @@ impl Streams {
     /// Notes that something was written to memory. Any context.
     pub(super) fn touch(&self, kind: Kind) {
         if let Some(count) = self.touched.get(kind.index()) {
-            count.fetch_add(1, Relaxed);
+            count.fetch_add(1, Release);
         }
     }
 
@@ -269,11 +271,12 @@ impl Streams {
         if !self.dirty() {
             return Ok(());
         }
+        // What is counted here is in what is copied below.
         for (kind, copied) in Kind::ALL.into_iter().zip(&mut state.copied) {
             *copied = self
                 .touched
                 .get(kind.index())
-                .map_or(0, |count| count.load(Relaxed));
+                .map_or(0, |count| count.load(Acquire));
         }
         let mut headers = KVec::with_capacity(self.places.len(), GFP_KERNEL)?;
         let rows = state.images.iter_mut().zip(&mut state.unknown);
