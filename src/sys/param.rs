@@ -7,6 +7,7 @@
 //!
 //! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h)
 
+use super::context::NoPreempt;
 use core::cell::UnsafeCell;
 use kernel::{
     error::from_result,
@@ -86,6 +87,8 @@ impl Param {
     }
 
     fn locked<R>(&self, f: impl FnOnce(&mut ([u8; MAX], usize)) -> R) -> R {
+        // Who waits may be of a higher priority than who is in there, and on the same CPU.
+        let _here = NoPreempt::new();
         while self.busy.xchg(true, Full) {
             core::hint::spin_loop();
         }
