@@ -10,6 +10,7 @@
 use crate::{
     control::Control,
     dispatch::{
+        Dispatcher,
         Entry,
         BACKENDS_MAX, //
     },
@@ -65,14 +66,14 @@ fn refuse<T>(what: &str, value: u64, right: &str) -> Result<T> {
 }
 
 impl Binder {
-    /// The first name of the series that is free.
-    fn name(&self) -> Result<CString> {
+    /// The first name of the series that is free, for who holds changes of the set up.
+    fn name(dispatcher: &Dispatcher) -> Result<CString> {
         for n in 0..=BACKENDS_MAX {
             let name = match n {
                 0 => CString::try_from_fmt(fmt!("ramoops"))?,
                 n => CString::try_from_fmt(fmt!("ramoops{}", n))?,
             };
-            if self.control.dispatcher().find(&name).is_none() {
+            if dispatcher.find(&name).is_none() {
                 return Ok(name);
             }
         }
@@ -85,8 +86,8 @@ impl platform::Binder for Binder {
 
     fn probe(&self, data: &RamoopsData) -> Result<Bound> {
         let size = |n: u64| usize::try_from(n).map_err(|_| EOVERFLOW);
-        let config = RegionConfig {
-            name: self.name()?,
+        let mut config = RegionConfig {
+            name: CString::try_from(c"ramoops")?,
             place: Place::Address(data.mem_address),
             size: Some(size(data.mem_size)?),
             crash_size: 0,
@@ -127,7 +128,10 @@ impl platform::Binder for Binder {
                 }
             },
         };
-        let make = |dispatcher: &_| Ok(regions::ram(&config, dispatcher)?.0);
+        let make = |dispatcher: &Dispatcher| {
+            config.name = Self::name(dispatcher)?;
+            Ok(regions::ram(&config, dispatcher)?.0)
+        };
         Ok(Bound {
             entry: self.control.add(Kinds::default(), make)?,
             control: self.control.clone(),
