@@ -281,33 +281,46 @@ impl Device {
         unsafe { c::invalidate_bdev(self.as_ptr()) };
     }
 
-    /// The holder of a device, after which its lock is released as the callbacks must.
+    /// Calls `f` with the holder of a device, after its lock was released as the callbacks must.
+    ///
+    /// The module can't be unloaded meanwhile; one that is being unloaded already gives the device up
+    /// anyway, and is not told.
     ///
     /// # Safety
     ///
     /// `bdev` is valid, claimed with a [`Claim`], and its holder lock is held.
-    unsafe fn holder(bdev: *mut c::block_device) -> Arc<dyn Holder> {
+    unsafe fn tell(bdev: *mut c::block_device, f: impl FnOnce(&dyn Holder)) {
+        let module = super::param::this_module();
+        // SAFETY: While the lock is held the claim, and so the module, can't go.
+        let stays = unsafe { c::try_module_get(module) };
         // SAFETY: By the contract; a claim can't be given up while the lock is held.
-        let holder = unsafe { &*(*bdev).bd_holder.cast::<Claim>() }.0.clone();
+        let holder = stays.then(|| unsafe { &*(*bdev).bd_holder.cast::<Claim>() }.0.clone());
         // SAFETY: By the contract.
         unsafe { c::mutex_unlock(&raw mut (*bdev).bd_holder_lock) };
-        holder
+        let Some(holder) = holder else {
+            return;
+        };
+        f(&*holder);
+        drop(holder);
+        // SAFETY: Got above. Nothing but the way back follows, and unloading waits for a grace period
+        // before the code goes.
+        unsafe { c::module_put(module) };
     }
 
     /// # Safety
     ///
-    /// As [`Self::holder`].
+    /// As [`Self::tell`].
     unsafe extern "C" fn mark_dead_callback(bdev: *mut c::block_device, _surprise: bool) {
         // SAFETY: By the contract.
-        unsafe { Self::holder(bdev) }.removed();
+        unsafe { Self::tell(bdev, |holder| holder.removed()) };
     }
 
     /// # Safety
     ///
-    /// As [`Self::holder`].
+    /// As [`Self::tell`].
     unsafe extern "C" fn sync_callback(bdev: *mut c::block_device) {
         // SAFETY: By the contract.
-        unsafe { Self::holder(bdev) }.sync();
+        unsafe { Self::tell(bdev, |holder| holder.sync()) };
     }
 }
 
