@@ -302,8 +302,8 @@ impl Device {
         };
         f(&*holder);
         drop(holder);
-        // SAFETY: Got above. Nothing but the way back follows, and unloading waits for a grace period
-        // before the code goes.
+        // SAFETY: Got above. Nothing but the way back follows: a few instructions, against all that
+        // rmmod has to do, several grace periods among it, before the code goes.
         unsafe { c::module_put(module) };
     }
 
