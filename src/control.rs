@@ -3,7 +3,7 @@
 //! What changes while the module is loaded: backends come and go, and frontends start when the
 //! first backend wants them.
 //!
-//! Lock order: the mutex here, then inode locks of the filesystem. It is never taken on the way
+//! Lock order: the mutex here, then that of the filesystem's catalog. It is never taken on the way
 //! of a record.
 
 use crate::{

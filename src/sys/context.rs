@@ -77,7 +77,7 @@ pub(crate) fn smp_read_barrier() {
     kernel::sync::barrier::smp_rmb();
 }
 
-#[allow(dead_code)] // The function tracer's callback is to use it.
+#[allow(dead_code)] // A kernel without the function tracer has no use for it.
 /// Evidence that this CPU can't be preempted for `'a`.
 #[derive(Clone, Copy)]
 pub(crate) struct PreemptOff<'a>(core::marker::PhantomData<(&'a (), NotThreadSafe)>);

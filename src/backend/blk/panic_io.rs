@@ -53,8 +53,8 @@ impl From<PanicError> for Error {
 /// offsets and lengths are multiples of its logical block size.
 ///
 /// Except for [`Self::armed`] and [`Self::show`] the functions are for the CPU that panics: no
-/// allocation, no sleeping, no lock that is waited for without a bound, no printing; they may run
-/// in NMI with all other CPUs stopped. They are called in the order `begin`, any of `read`, `write`
+/// allocation, no sleeping, no lock that is waited for without a bound; of printk nothing but a
+/// line that says what became of it; they may run in NMI with all other CPUs stopped. They are called in the order `begin`, any of `read`, `write`
 /// and `flush`, `end`; not again after `end`, and nothing after a `begin` that failed.
 pub(crate) trait PanicIo: Send + Sync {
     /// Gets hold of the device. Nothing may have been written to it if this fails.
