@@ -8,7 +8,7 @@
 # them from a region: mpstore gets a copy, made before anything is loaded.
 #
 # vm: timeout=150 quiet=90 ram=file second=stock
-# kernels: custom debug
+# kernels: custom
 . /tests/lib.sh
 plan 29
 TTY_SIZE=0x10000
