@@ -115,8 +115,10 @@ impl Main {
         let ns = time::real_ns();
         let always = self.always.0.xchg(false, Relaxed);
         buffers.with(|buffers| {
+            // First of all, so that one which ends in a crash of its own is seen to be missing.
+            let count = self.dispatcher.number_dump();
             let len = buffers.fill(log);
-            self.hand_out(buffers, len, (reason, ns), always, rest);
+            self.hand_out(buffers, len, (reason, count, ns), always, rest);
         })
     }
 
@@ -126,13 +128,13 @@ impl Main {
         &self,
         buffers: &Buffers,
         len: usize,
-        (reason, ns): (Reason, u64),
+        (reason, count, ns): (Reason, u64, u64),
         always: bool,
         rest: bool,
     ) {
         let dump = Dump {
             reason,
-            count: self.dispatcher.number_dump(),
+            count,
             stamp: Stamp {
                 sec: ns / 1_000_000_000,
                 // CAST: Below a million.
