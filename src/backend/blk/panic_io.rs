@@ -54,8 +54,9 @@ impl From<PanicError> for Error {
 ///
 /// Except for [`Self::armed`] and [`Self::show`] the functions are for the CPU that panics: no
 /// allocation, no sleeping, no lock that is waited for without a bound; of printk nothing but a
-/// line that says what became of it; they may run in NMI with all other CPUs stopped. They are called in the order `begin`, any of `read`, `write`
-/// and `flush`, `end`; not again after `end`, and nothing after a `begin` that failed.
+/// line that says what became of it; they may run in NMI with all other CPUs stopped. They are
+/// called in the order `begin`, any of `read`, `write` and `flush`, `end`; not again after `end`, and
+/// nothing after a `begin` that failed.
 pub(crate) trait PanicIo: Send + Sync {
     /// Gets hold of the device. Nothing may have been written to it if this fails.
     fn begin(&self) -> Result<(), PanicError>;
