@@ -36,6 +36,7 @@
 #include <linux/preempt.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
+#include <linux/seq_file.h>
 #include <linux/smp.h>
 #include <linux/spinlock.h>
 #include <linux/suspend.h>
@@ -356,6 +357,18 @@ bool mpstore_inode_is_new(struct inode *inode)
 bool mpstore_dir_emit_dots(struct file *file, struct dir_context *ctx)
 {
 	return dir_emit_dots(file, ctx);
+}
+
+/*
+ * A file of sysfs is a seq_file, and is read in show() of another. Lockdep takes the locks of all of them
+ * for one, so this one's is given a class of its own.
+ */
+void mpstore_sysfs_may_nest(struct file *file)
+{
+	static struct lock_class_key key;
+
+	if (S_ISREG(file_inode(file)->i_mode))
+		lockdep_set_class(&((struct seq_file *)file->private_data)->lock, &key);
 }
 
 bool mpstore_dir_emit(struct dir_context *ctx, const char *name, int len, u64 ino, bool dir)

@@ -112,6 +112,8 @@ bool mpstore_device_outside_reserved_memory(const struct device *dev);
 void mpstore_inode_touch(struct inode *inode);
 bool mpstore_inode_is_new(struct inode *inode);
 bool mpstore_dir_emit_dots(struct file *file, struct dir_context *ctx);
+/* linux/seq_file.h, linux/lockdep.h: for a file of sysfs */
+void mpstore_sysfs_may_nest(struct file *file);
 bool mpstore_dir_emit(struct dir_context *ctx, const char *name, int len, u64 ino, bool dir);
 
 /* linux/cred.h */

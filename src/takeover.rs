@@ -21,11 +21,11 @@ use crate::{
         context,
         delay,
         dmabuf::DmaMemory,
-        file,
         notify,
         pci,
         slots::RcuSlots,
-        staging::Staging, //
+        staging::Staging,
+        sysctl::Sysctl, //
     },
 };
 use kernel::{
@@ -319,8 +319,8 @@ fn kdump_first() -> bool {
         return false;
     }
     let mut value = [0u8; 1];
-    let path = c"/sys/module/kernel/parameters/crash_kexec_post_notifiers";
-    !matches!((file::read(path, &mut value), value), (Ok(1), [b'Y']))
+    let path = c"module/kernel/parameters/crash_kexec_post_notifiers";
+    !Sysctl::open_sys(path).is_ok_and(|file| file.read(&mut value).is_ok_and(|value| value == b"Y"))
 }
 
 impl PanicIo for Takeover {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A sysctl that no symbol is exported for, and what the caller may do.
+//! A sysctl, or a setting in sysfs, that no symbol is exported for, and what the caller may do.
 //!
-//! The file is found in a mount of `/proc` of our own, since that of a caller could hold anything.
+//! The file is found in a mount of `/proc` or `/sys` of our own, since that of a caller could hold anything.
 //!
 //! C headers: [`include/linux/mount.h`](srctree/include/linux/mount.h),
-//! [`include/linux/capability.h`](srctree/include/linux/capability.h)
+//! [`include/linux/capability.h`](srctree/include/linux/capability.h),
+//! [`include/linux/seq_file.h`](srctree/include/linux/seq_file.h)
 
 use core::ptr::NonNull;
 use kernel::{
@@ -43,10 +44,13 @@ impl Sysctl {
         Self::open_in(c"proc", path)
     }
 
-    /// Opens `path`, which is below `/sys`. Task context, may sleep.
-    #[cfg_attr(not(any(CONFIG_EFI, CONFIG_ACPI_APEI)), allow(dead_code))]
+    /// Opens `path`, which is below `/sys`. Task context, may sleep; it may be read in what shows a
+    /// file of debugfs.
     pub(crate) fn open_sys(path: &CStr) -> Result<Self> {
-        Self::open_in(c"sysfs", path)
+        let this = Self::open_in(c"sysfs", path)?;
+        // SAFETY: The file is open and of sysfs, and nobody else has it yet.
+        unsafe { bindings::mpstore_sysfs_may_nest(this.file.as_ptr()) };
+        Ok(this)
     }
 
     fn open_in(fs: &'static CStr, path: &CStr) -> Result<Self> {
