@@ -106,6 +106,7 @@ guest: kernel
 	@$(call kbuild,$(TOP)/tests/guest/pdev,pdev-$(KERNEL),-s)
 	@$(call kbuild,$(TOP)/tests/guest/crash,crash-$(KERNEL),-s)
 	@$(call kbuild,$(TOP)/tests/guest/mtd,mtd-$(KERNEL),-s)
+	@$(call kbuild,$(TOP)/tests/guest/iommu,iommu-$(KERNEL),-s)
 	@RUSTFLAGS='-C target-feature=+crt-static' CARGO_TARGET_DIR=$(OUT)/cargo-guest \
 		$(ENTER) cargo build --quiet --release --target $(GUEST) --manifest-path tests/guest/Cargo.toml
 	@RUSTFLAGS='-C target-feature=+crt-static' CARGO_TARGET_DIR=$(OUT)/cargo-guest \

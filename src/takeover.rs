@@ -311,6 +311,16 @@ impl Takeover {
     pub(crate) fn disarm(&self) {
         self.watch.leave(State::Removed);
     }
+
+    /// Whether the controller would see other memory than when it was armed. Task context.
+    fn domain_changed(&self) -> bool {
+        // The driver is not gone before this view is left: what is armed goes first, and waits.
+        let view = self.watch.armed.view();
+        view.get(0).is_some_and(|armed| {
+            let tag = armed.tag(&self.device, self.watch.domain());
+            !armed.target.intact(&tag)
+        })
+    }
 }
 
 /// Whether a crash kernel would be jumped to before anything is written. May sleep.
@@ -410,6 +420,12 @@ impl PanicIo for Takeover {
         if self.watch.moved(&self.device) {
             return f.write_fmt(fmt!(
                 "no: the device is not where it was, or not as large ({})",
+                &*self.text
+            ));
+        }
+        if self.domain_changed() {
+            return f.write_fmt(fmt!(
+                "no: its controller is in another domain of the IOMMU now ({})",
                 &*self.text
             ));
         }
