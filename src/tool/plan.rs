@@ -371,6 +371,18 @@ fn propose(
                     .to_owned(),
             );
         }
+        let mut ram = iomem
+            .iter()
+            .filter(|r| r.depth == 0 && r.name == "System RAM")
+            .peekable();
+        if ram.peek().is_some() && ram.all(|r| r.end <= FOUR_GIB) {
+            remarks.push(
+                "reserve_mem= takes the top of memory, which is below 4 GiB here: firmware and boot \
+                 loaders (GRUB on a BIOS does) use that at every boot. A fixed address further down \
+                 is safer"
+                    .to_owned(),
+            );
+        }
         None
     } else {
         let address = match given.address {

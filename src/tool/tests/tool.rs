@@ -962,6 +962,18 @@ fn a_plan_for_a_machine() {
             "0",
         ],
     );
+    // Nothing above 4 GiB.
+    let (low, _) = IOMEM.split_once("100000000-").unwrap();
+    machine(
+        dir,
+        &[("low/proc/iomem", low), ("low/proc/cmdline", "nokaslr\n")],
+    );
+    golden(
+        dir,
+        "plan-named-low.txt",
+        0,
+        &["plan", "--root", "low", "--named"],
+    );
     golden(
         dir,
         "plan-clash.txt",
