@@ -20,7 +20,7 @@ endif
 SUITE_OF = $(if $(filter sid,$(1)),MPSTORE_SUITE=sid)
 
 .DEFAULT_GOAL := modules
-.PHONY: help modules demo test test-all vm vmtest soak fuzz bench clean clippy clippy-module fmt fmt-check buildroot kernel guest tool install uninstall deb
+.PHONY: help modules demo test test-all vm vmtest soak fuzz bench coverage clean clippy clippy-module fmt fmt-check buildroot kernel guest tool install uninstall deb
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -86,6 +86,13 @@ soak: ## SOAK=100 panics, each written to three disks' controllers: Documentatio
 bench: ## measure against the in-tree pstore, in instructions: Documentation/performance.md
 	@$(MAKE) --no-print-directory -s modules guest KERNEL=custom
 	@$(ENTER) qemu/bench --jobs $(JOBS) $(if $(T),--only '$(T)') $(if $(RESUME),--resume)
+
+coverage: kernel guest ## which lines of the module the tests in virtual machines reach: Documentation/testing.md
+	@$(call kbuild,$(TOP)/tests/guest/cov,cov-$(KERNEL),-s)
+	@$(call kbuild,$(TOP),modules-$(KERNEL)-cov,-s MPSTORE_COVERAGE=1 KBUILD_EXTRA_SYMBOLS=$(OUT)/cov-$(KERNEL)/Module.symvers)
+	@rm -rf $(OUT)/coverage
+	@MPSTORE_COVERAGE=1 $(ENTER) qemu/vm test --kernel $(KERNEL) $(T) || echo "the tests failed, with what they reached:"
+	@$(ENTER) qemu/coverage $(KERNEL)
 
 vm: modules guest ## a shell in a virtual machine with mpstore loaded
 	@$(ENTER) qemu/vm shell --kernel $(KERNEL)

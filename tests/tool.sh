@@ -11,8 +11,9 @@
 # one: with its own, makedumpfile takes 13 ms for a page.
 #
 # vm: mem=448M ram=file kexec timeout=300 quiet=120
-# vm@debug: mem=700M kexec=custom
+# vm@debug: mem=800M kexec=custom
 # cmdline: crashkernel=128M crash_kexec_post_notifiers
+# cmdline@debug: crashkernel=224M
 # disk: virtio 16M
 # disk: virtio 1300M
 # disk: virtio 1500M
