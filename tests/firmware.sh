@@ -241,7 +241,7 @@ dmesg-efi-170000000105000 dmesg-efi-170000000200993"
 	expect_log_now 'NMI: Not continuing'
 	# efivar_trylock() is a semaphore's down_trylock(), which spins for a lock of a few instructions. The
 	# in-tree efi_pstore does the same there; memory has the dump by then.
-	expect_log_now 'WARNING: inconsistent lock state'
+	expect_log_now 'WARNING: inconsistent lock state >>> efivars_lock'
 	next_stage 5
 	echo "@nmi" >&3
 	_down "an NMI" ;;

@@ -90,7 +90,8 @@ sync_host() {
 next_stage() { echo "@stage $1" >&3; sync_host; }
 # save NAME VALUE: NAME is a variable in this and all later stages.
 save() { export "$1=$2"; echo "@set $1 $2" >&3; }
-# expect_log REGEX: kernel log lines like this are no failure in this test.
+# expect_log REGEX[ >>> REGEX]: kernel log lines like this are no failure in this test; if a second
+# expression is given, only with a line like that among the ten behind it.
 expect_log() { echo "@allow $1" >&3; sync_host; }
 # expect_log_now REGEX: the same from here to the next boot.
 expect_log_now() { echo "@allow-boot $1" >&3; sync_host; }
@@ -123,6 +124,8 @@ _down() { sleep 60; note "still alive after: $1"; exit 1; }
 reboot_now() { sync_host; reboot -f; _down reboot; }
 # hard_reset: the reset button.
 hard_reset() { sync_host; echo "@reset" >&3; _down "hard reset"; }
+# power_loss: the machine goes without a word, and is started anew; disks are all that is left.
+power_loss() { sync_host; echo "@power" >&3; _down "loss of power"; }
 # reset_when REGEX: the reset button, when the console says that; for a boot in which no test runs.
 reset_when() { echo "@reset-when $1" >&3; sync_host; }
 # switch_kernel KIND: boot another kernel in the same memory (ram=file).
