@@ -360,8 +360,8 @@ bool mpstore_dir_emit_dots(struct file *file, struct dir_context *ctx)
 }
 
 /*
- * A file of sysfs is a seq_file, and is read in show() of another. Lockdep takes the locks of all of them
- * for one, so this one's is given a class of its own.
+ * A file of sysfs is a seq_file, and is read in show() of another. Lockdep takes the locks of all of
+ * them for one, so this one's is given a class of its own.
  */
 void mpstore_sysfs_may_nest(struct file *file)
 {

@@ -2,7 +2,8 @@
 
 //! A sysctl, or a setting in sysfs, that no symbol is exported for, and what the caller may do.
 //!
-//! The file is found in a mount of `/proc` or `/sys` of our own, since that of a caller could hold anything.
+//! The file is found in a mount of `/proc` or `/sys` of our own, since that of a caller could hold
+//! anything.
 //!
 //! C headers: [`include/linux/mount.h`](srctree/include/linux/mount.h),
 //! [`include/linux/capability.h`](srctree/include/linux/capability.h),
