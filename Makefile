@@ -20,7 +20,7 @@ endif
 SUITE_OF = $(if $(filter sid,$(1)),MPSTORE_SUITE=sid)
 
 .DEFAULT_GOAL := modules
-.PHONY: help modules demo test test-all vm vmtest soak fuzz bench coverage clean clippy clippy-module fmt fmt-check buildroot kernel guest tool install uninstall deb
+.PHONY: help modules demo test test-all vm vmtest soak lives fuzz bench coverage clean clippy clippy-module fmt fmt-check buildroot kernel guest tool install uninstall deb
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -82,6 +82,9 @@ fuzz: ## each parser for FUZZ=60 seconds, guided by coverage; T= are targets: Do
 
 soak: ## SOAK=100 panics, each written to three disks' controllers: Documentation/panic-block.md
 	@MPSTORE_SOAK=$(or $(SOAK),100) $(MAKE) --no-print-directory vmtest T=soak_takeover
+
+lives: ## SOAK=300 lives of all frontends and backends, each with another end: Documentation/testing.md
+	@MPSTORE_SOAK=$(or $(SOAK),300) $(MAKE) --no-print-directory vmtest T=soak_lives
 
 bench: ## measure against the in-tree pstore, in instructions: Documentation/performance.md
 	@$(MAKE) --no-print-directory -s modules guest KERNEL=custom
