@@ -561,7 +561,7 @@ pub(crate) fn scan(
             at += step;
         }
     }
-    bar.finish();
+    bar.finish_and_clear();
     if let Some(at) = first_refused {
         complaints.push(format!(
             "{}: {refused} places could not be read, the first at {at:#x}{}",

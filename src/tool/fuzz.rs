@@ -316,13 +316,21 @@ fn form(
                  mpstore.pmsg_size=4K mpstore.ftrace_size=8K mpstore.tty_size=8K",
             ],
         ),
+        11 => {
+            let (region, sizes) = forms::region(16);
+            (
+                forms::lone_note(&region, &sizes),
+                vec![(0, 160), (160, 2048)],
+                &[],
+            )
+        }
         _ => (region, (0..16).map(|n| (n * 0x2000, 100)).collect(), &[]),
     }
 }
 
 #[test]
 fn damaged_sources() {
-    const FORMS: usize = 12;
+    const FORMS: usize = 13;
     let (rounds, mut random) = rounds(20 * FORMS as u64);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("source");

@@ -13,11 +13,18 @@ use anyhow::{
     Result, //
 };
 use input::Input;
+use mpstore_format::device_dump::{
+    self,
+    DeviceDump, //
+};
 use std::{
     io,
     ops::Range,
     path::Path, //
 };
+
+/// No device dump is larger.
+const DEVICE_DUMP_MAX: u64 = 1 << 30;
 
 /// What is not divided further when reading fails.
 const PIECE_LEAST: usize = 4096;
@@ -123,6 +130,7 @@ pub(crate) fn open(path: &Path, host: &Host) -> Result<Source> {
                 ranges: host.ram(),
                 name,
                 input,
+                notes: Vec::new(),
                 advice:
                     ". A kernel with CONFIG_STRICT_DEVMEM gives only what is not System RAM and \
                          that no driver has claimed: boot with iomem=relaxed, or try /proc/kcore",
@@ -170,14 +178,45 @@ pub(crate) fn open(path: &Path, host: &Host) -> Result<Source> {
     if got == 0 {
         bail!("{name}: is empty");
     }
+    let lone = head.starts_with(&device_dump::MAGIC);
     Ok(Source {
         memory: Box::new(Plain {
             ranges: std::iter::once(0..input.len()).collect(),
+            notes: if lone {
+                vec![lone_note(&input)?]
+            } else {
+                Vec::new()
+            },
             name,
             input,
             advice: "",
         }),
-        sort: Sort::Image,
+        sort: if lone { Sort::Dump } else { Sort::Image },
+    })
+}
+
+/// A note without the file that it was in, and without its name: what `dev -v` of the program
+/// `crash` writes. The name is made anew.
+fn lone_note(input: &Input) -> Result<Note> {
+    let mut desc = vec![0; device_dump::NOTE_NAME_BYTES];
+    desc.resize(
+        desc.len() + usize::try_from(input.len().min(DEVICE_DUMP_MAX))?,
+        0,
+    );
+    let (name, body) = desc.split_at_mut(device_dump::NOTE_NAME_BYTES);
+    let got = input.read_some_at(0, body)?;
+    let label = match DeviceDump::parse(body.get(..got).unwrap_or(&[])) {
+        Ok(dump) => [device_dump::NOTE_NAME_PREFIX, dump.name()].concat(),
+        Err(_) => [device_dump::NOTE_NAME_PREFIX, b"?"].concat(),
+    };
+    for (to, from) in name.iter_mut().zip(label) {
+        *to = from;
+    }
+    desc.truncate(device_dump::NOTE_NAME_BYTES + got);
+    Ok(Note {
+        name: "LINUX".into(),
+        kind: device_dump::NOTE_TYPE,
+        desc,
     })
 }
 
@@ -186,6 +225,7 @@ struct Plain {
     name: String,
     input: Input,
     ranges: Vec<Range<u64>>,
+    notes: Vec<Note>,
     advice: &'static str,
 }
 
@@ -200,6 +240,10 @@ impl Memory for Plain {
 
     fn read_at(&self, address: u64, to: &mut [u8]) -> io::Result<usize> {
         self.input.read_some_at(address, to)
+    }
+
+    fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     fn advice(&self) -> &'static str {

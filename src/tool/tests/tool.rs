@@ -8,7 +8,8 @@
 mod forms;
 
 use forms::{
-    device_dump_note, disk, elf32, elf64, flattened, handed_over, kdump, note, region, AT,
+    device_dump_note, disk, elf32, elf64, flattened, handed_over, kdump, lone_note, note, region,
+    AT,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -258,6 +259,31 @@ fn every_form_of_memory_gives_the_same_records() {
                 &["list", "-s", &file, "--zones"],
             );
         }
+        // What the program crash writes of the note, whole and with a byte that is not as it was.
+        let file = format!("{name}-note");
+        let mut lone = lone_note(&region, &sizes);
+        fs::write(dir.join(&file), &lone).unwrap();
+        let found = extract(dir, &["-s", &file], &format!("{file}.d"));
+        assert!(found == expected, "{file}");
+        golden(
+            dir,
+            &format!("{file}.txt"),
+            0,
+            &["list", "-s", &file, "--zones"],
+        );
+        lone[70] ^= 1;
+        let file = format!("{name}-note-damaged");
+        fs::write(dir.join(&file), &lone).unwrap();
+        golden(
+            dir,
+            &format!("{file}.txt"),
+            1,
+            &["list", "-s", &file, "--format", "note"],
+        );
+        lone.truncate(100);
+        let file = format!("{name}-note-short");
+        fs::write(dir.join(&file), &lone).unwrap();
+        golden(dir, &format!("{file}.txt"), 1, &["list", "-s", &file]);
     }
     golden(
         dir,
@@ -1286,6 +1312,52 @@ fn errors_say_what_to_do() {
         2,
         &["extract", "-s", "region.img", "-o", "out"],
     );
+}
+
+/// What a terminal of 100 columns is sent on the standard error of a command.
+fn on_a_terminal(dir: &Path, args: &[&str]) -> String {
+    let size = nix::pty::Winsize {
+        ws_row: 24,
+        ws_col: 100,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let terminal = nix::pty::openpty(Some(&size), None).unwrap();
+    let mut child = command(dir, args)
+        .env("TERM", "vt100")
+        .stdout(Stdio::null())
+        .stderr(Stdio::from(terminal.slave))
+        .spawn()
+        .unwrap();
+    let mut sent = Vec::new();
+    // EIO is what it ends with: nobody has the other side open any more.
+    let _ = fs::File::from(terminal.master).read_to_end(&mut sent);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    String::from_utf8_lossy(&sent).into_owned()
+}
+
+/// A long search shows how far it is where somebody looks, and nothing of it stays.
+#[test]
+fn a_long_search_shows_how_far_it_is() {
+    let dir = temp();
+    let dir = dir.path();
+    let size = 512 << 20;
+    let file = fs::File::create(dir.join("memory.img")).unwrap();
+    file.set_len(size).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, GOLDEN, size - (1 << 20)).unwrap();
+    let args = ["list", "--format", "ram", "-s", "memory.img"];
+    let sent = on_a_terminal(dir, &args);
+    assert!(sent.contains("searching"), "{sent:?}");
+    assert!(sent.contains(" of 512.00 MiB"), "{sent:?}");
+    let shown: Vec<_> = sent.split('\r').filter(|s| s.contains("left")).collect();
+    assert!(shown.len() > 1, "{sent:?}");
+    // The line is empty in the end.
+    let last = sent.rsplit("searching").next().unwrap();
+    assert!(last.contains("\r\u{1b}[2K"), "{sent:?}");
+    let quiet: Vec<_> = ["-q"].iter().chain(&args).copied().collect();
+    assert_eq!(on_a_terminal(dir, &quiet), "");
+    let said = run(dir, &args);
+    assert!(!said.err.contains("searching"), "{}", said.err);
 }
 
 #[test]

@@ -263,6 +263,12 @@ pub(crate) fn device_dump_note(region: &[u8], sizes: &RamSizes) -> Vec<u8> {
     note("LINUX", 0x700, &desc)
 }
 
+/// What the program `crash` writes of such a note: neither its name nor its owner's.
+pub(crate) fn lone_note(region: &[u8], sizes: &RamSizes) -> Vec<u8> {
+    let head = 12 + b"LINUX\0".len().next_multiple_of(4) + device_dump::NOTE_NAME_BYTES;
+    device_dump_note(region, sizes).split_off(head)
+}
+
 /// Memory with an index of kho, and its one generation in two pieces.
 pub(crate) fn handed_over(region: &[u8], sizes: &RamSizes) -> Vec<u8> {
     let mut memory = vec![0x5a; 0x20_0000];
