@@ -166,6 +166,11 @@ mount_pstore() {
 	mount -t pstore pstore "$PSTORE"
 }
 umount_pstore() { umount "$PSTORE"; }
+# same_files DIR DIR: both have the same files, at least one, byte for byte.
+same_files() {
+	[ "$(ls "$1")" = "$(ls "$2")" ] || { ls -l "$1" "$2"; return 1; }
+	for _f in "$2"/*; do cmp "$1/${_f##*/}" "$_f" || return 1; done
+}
 
 # free_kb: memory that is to be had, for "as before" with SLACK. KASAN keeps back
 # what was freed; on such a kernel kmemleak looks for what is lost.
