@@ -120,7 +120,7 @@ case $STAGE in
 	# The disk for vmcores, whose driver the crash kernel then lacks. memmap= may stay if
 	# the shell that the command line goes through is told to leave the dollar alone.
 	mke2fs -q -t ext4 -L vmcores /dev/nvme0n1
-	echo 'LABEL=vmcores /var/crash ext4 x-systemd.device-timeout=10s 0 2' >>/etc/fstab
+	echo 'LABEL=vmcores /var/crash ext4 defaults 0 2' >>/etc/fstab
 	systemctl daemon-reload
 	mount /var/crash
 	cat >>$DEFAULTS <<'END'
@@ -132,7 +132,7 @@ END
 	check "its command line has memmap=, for a shell" grep -qF 'memmap=4M\$0x18000000' /var/crash/kexec_cmd
 	note "$(cat /var/crash/kexec_cmd)"
 	systemctl unmask systemd-pstore 2>/dev/null
-	reset_when 'Press Enter for maintenance|Give root password for maintenance|Cannot open access to console'
+	reset_when '(Press Enter|Give root password) for (system )?maintenance|Cannot open access to console'
 	crash ;;
 3)
 	note "$(find /var/crash $ARCHIVE -type f -exec ls -l {} +)"

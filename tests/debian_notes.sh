@@ -17,7 +17,7 @@ has() { grep -aqE "$2" "$1" || { echo "$1 lacks '$2'"; tail -n 20 "$1" | cut -c1
 case $STAGE in
 1)
 	check "the custom kernel and its initramfs" sh -c \
-		'cd /var/lib/kdump && zcat /payload/initrd-custom-kexec.cpio.gz | cpio -i --quiet "kexec/*" && ls -l kexec/bzImage kexec/initrd'
+		'cd /var/lib/kdump && zcat /payload/initrd-custom-kexec.cpio.gz | cpio -id --quiet "kexec/*" && ls -l kexec/bzImage kexec/initrd'
 	cat >>/etc/default/kdump-tools <<'END'
 KDUMP_KERNEL=/var/lib/kdump/kexec/bzImage
 KDUMP_INITRD=/var/lib/kdump/kexec/initrd
