@@ -420,7 +420,7 @@ fn nth(first: &str, step: &str, what: &str, undo: &str) -> Result<()> {
         .write(true)
         .open("/proc/thread-self/fail-nth")?;
     let (mut what, mut undo) = (call(what)?, call(undo)?);
-    let mut came = std::collections::BTreeMap::<String, u32>::new();
+    let mut came = std::collections::BTreeMap::<String, (u32, u32)>::new();
     let mut turns = 0;
     for n in (first.parse::<u32>()?..).step_by(step.parse()?) {
         at.write_all_at(format!("{n}\n").as_bytes(), 0)?;
@@ -436,15 +436,14 @@ fn nth(first: &str, step: &str, what: &str, undo: &str) -> Result<()> {
             break;
         }
         turns += u32::from(failed);
-        *came
-            .entry(done.map_or_else(|e| format!("{e:?}"), |()| "ok".into()))
-            .or_default() += 1;
+        let errno = done.map_or_else(|e| format!("{e:?}"), |()| "ok".into());
+        came.entry(errno).or_insert((0, n)).0 += 1;
         if !failed {
             break;
         }
     }
-    for (errno, times) in came {
-        println!("{errno} {times}");
+    for (errno, (times, n)) in came {
+        println!("{errno} {times} first {n}");
     }
     println!("turns {turns}");
     Ok(())
