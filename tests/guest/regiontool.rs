@@ -111,7 +111,10 @@ fn number(text: &str) -> Result<u64> {
 /// The machine this runs on.
 fn machine() -> Result<Machine> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-    let mut parts = release.split(['.', '-', '\n']).map(str::parse::<u32>);
+    // 7.3.4+deb13-amd64 is one of 7.3.4.
+    let mut parts = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
     let mut part = || parts.next().and_then(|part| part.ok()).ok_or("osrelease");
     let possible = fs::read_to_string("/sys/devices/system/cpu/possible")?;
     let last = possible.trim().rsplit(['-', ',']).next().unwrap_or("0");
