@@ -295,7 +295,7 @@ fn form(
         ),
         8 => {
             let (region, sizes) = forms::region(0);
-            let memory = forms::handed_over(&region, &sizes);
+            let memory = forms::handed_over_anew(&region, &sizes, 0x8_0000);
             (
                 forms::elf64(&memory, &[]),
                 vec![(232, 64), (232, 2048), (0, 232)],

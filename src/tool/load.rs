@@ -940,12 +940,18 @@ impl Reader<'_> {
         self.newest_index(indexes);
     }
 
-    /// Of several indexes the one of the kernel that ran last: the highest number of the tables, and
-    /// not taken over where there is a choice. The zones of its generations are no regions.
+    /// Of several indexes the one of the kernel that ran last: that whose newest generation began
+    /// last. Numbers begin anew with every chain of kernels, and memory may still have what a chain
+    /// before the last reset left, so they only count between equals; after them counts whether it
+    /// was taken over, and the number of its tables. The zones of its generations are no regions.
     fn newest_index(&mut self, mut indexes: Vec<(u64, kho::Found)>) {
         indexes.sort_by_key(|(_, found)| {
-            let newest = found.generations.iter().map(|g| g.number).max();
-            (newest, !found.taken, found.sequence)
+            let newest = found.generations.iter().max_by_key(|g| g.number);
+            (
+                newest.map(|g| (g.start, g.number)),
+                !found.taken,
+                found.sequence,
+            )
         });
         let Some((address, found)) = indexes.pop() else {
             return;

@@ -8,8 +8,8 @@
 mod forms;
 
 use forms::{
-    device_dump_note, disk, elf32, elf64, flattened, handed_over, kdump, lone_note, note, region,
-    AT,
+    device_dump_note, disk, elf32, elf64, flattened, handed_over, handed_over_anew, kdump,
+    lone_note, note, region, AT,
 };
 use std::collections::BTreeMap;
 use std::fs;
@@ -330,6 +330,24 @@ fn what_kexec_hands_over() {
         "{:?}",
         handed.keys()
     );
+    // What the kernels before a reset left does not stand in for it, wherever it lies.
+    for at in [0x8_0000, 0x18_0000] {
+        let memory = handed_over_anew(&region, &sizes, at);
+        let file = format!("anew-{at:x}");
+        fs::write(dir.join(&file), elf64(&memory, &[])).unwrap();
+        let args = ["-s", &file, "--format", "kho"];
+        assert!(
+            extract(dir, &args, &format!("{file}.d")) == handed,
+            "{at:#x}"
+        );
+        let said = run(dir, &[&["list"], &args[..]].concat());
+        assert!(
+            said.err
+                .contains("1 older indexes of kho besides the one at 0x100000"),
+            "{}",
+            said.err
+        );
+    }
 }
 
 #[test]

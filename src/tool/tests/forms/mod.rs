@@ -269,21 +269,22 @@ pub(crate) fn lone_note(region: &[u8], sizes: &RamSizes) -> Vec<u8> {
     device_dump_note(region, sizes).split_off(head)
 }
 
-/// Memory with an index of kho, and its one generation in two pieces.
-pub(crate) fn handed_over(region: &[u8], sizes: &RamSizes) -> Vec<u8> {
-    let mut memory = vec![0x5a; 0x20_0000];
-    let index_at = 0x10_0000;
+/// Writes an index of kho with one generation, number and seconds of its begin as given, in `chunks`.
+fn index(
+    memory: &mut [u8],
+    index_at: usize,
+    (number, sec, sequence): (u64, u64, u64),
+    chunks: &[kho::Chunk],
+    sizes: &RamSizes,
+) {
     let blob = &mut memory[index_at..index_at + kho::INDEX_BYTES];
     blob.fill(0);
     blob[..kho::HEADER_BYTES].copy_from_slice(kho::Header::new(4096).as_bytes());
-    let at = kho::Header::slot_at(1);
+    let at = kho::Header::slot_at(sequence as usize % kho::SLOTS);
     let mut slot = kho::SlotWriter::new(&mut blob[at..at + kho::SLOT_ROOM]);
     slot.generation(&kho::Generation {
-        number: 7,
-        start: Stamp {
-            sec: 1_795_230_000,
-            usec: 0,
-        },
+        number,
+        start: Stamp { sec, usec: 0 },
         end: None,
         boot_id: [7; 16],
         release: kho::Generation::release_from(b"7.3.4"),
@@ -293,20 +294,41 @@ pub(crate) fn handed_over(region: &[u8], sizes: &RamSizes) -> Vec<u8> {
         ecc_size: 0,
     })
     .unwrap();
-    // In two pieces, the first one higher.
-    slot.chunk(kho::Chunk {
-        phys: 0x15_0000,
+    for chunk in chunks {
+        slot.chunk(*chunk).unwrap();
+    }
+    slot.finish(sequence, number + 1).unwrap();
+}
+
+/// Memory with an index of kho, and its one generation in two pieces.
+pub(crate) fn handed_over(region: &[u8], sizes: &RamSizes) -> Vec<u8> {
+    let mut memory = vec![0x5a; 0x20_0000];
+    // The first piece is the higher one.
+    let chunks = [0x15_0000, 0x12_0000].map(|phys| kho::Chunk {
+        phys,
         size: 0x1_0000,
-    })
-    .unwrap();
-    slot.chunk(kho::Chunk {
-        phys: 0x12_0000,
-        size: 0x1_0000,
-    })
-    .unwrap();
-    slot.finish(5, 8).unwrap();
+    });
+    index(
+        &mut memory,
+        0x10_0000,
+        (7, 1_795_230_000, 5),
+        &chunks,
+        sizes,
+    );
     memory[0x15_0000..0x16_0000].copy_from_slice(&region[..0x1_0000]);
     memory[0x12_0000..0x13_0000].copy_from_slice(&region[0x1_0000..]);
+    memory
+}
+
+/// The same, with what a chain of kernels left before the machine was reset: an index with higher
+/// numbers, in front of the one that counts or behind it, whose memory is in other use.
+pub(crate) fn handed_over_anew(region: &[u8], sizes: &RamSizes, at: usize) -> Vec<u8> {
+    let mut memory = handed_over(region, sizes);
+    let chunk = kho::Chunk {
+        phys: 0x16_0000,
+        size: 0x2_0000,
+    };
+    index(&mut memory, at, (9, 1_795_229_000, 8), &[chunk], sizes);
     memory
 }
 
