@@ -3,8 +3,11 @@
 # Disks that fail in the panic: one that takes 2 KiB in a second, one that can't write the block with
 # the header, one that can't write the text. Each costs its own dump and at most the time it was given,
 # each is told of, the good disk and the memory beside them have theirs, and the machine reboots.
+# The processors are calibrated as badly as the second one of a virtual machine can be whose host is
+# busy: a delay of the kernel's lasts a thousandth of what it should.
 #
 # vm: timeout=180 quiet=120
+# cmdline: lpj=4100
 # kernels: custom debug
 # disk: ahci 8M parts=1:noise,1 drive.throttling.bps-write=2048
 # disk: virtio 8M parts=1:noise,1 errors=4104 werror=report disable-legacy=on
