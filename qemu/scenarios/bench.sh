@@ -19,7 +19,7 @@ exec </dev/null >/dev/ttyS1 2>&1
 sleep 3
 
 REGION=0x18000000 SIZE=0x100000
-ZONES="record_size=0x4000 console_size=0x10000 ftrace_size=0x10000 pmsg_size=0x10000"
+ZONES=${ZONES:-record_size=0x4000 console_size=0x10000 ftrace_size=0x10000 pmsg_size=0x10000}
 ECC=${ECC:-0} COMPRESS=${COMPRESS:-none} KMSG_BYTES=${KMSG_BYTES:-10240} SIDE=${SIDE:-none}
 
 finish() { sync; sleep 1; poweroff -f; }
@@ -114,10 +114,8 @@ ftrace)
 	bench write ftrace /dev/null 64 200
 	echo 0 >$switch ;;
 memory)
-	# The kernel takes a huge page for the code of modules: let another have it taken.
-	bench insmod /mpstore_oops.ko
 	[ -z "$RECORDS" ] || bench image 0x14000000 $BYTES 4096 $RECORDS none
-	bench memory memory $(modules $ADDRESS $BYTES $PARAMS) ;;
+	bench memory memory $(modules ${ADDRESS:-0x14000000} $BYTES $ZONES) ;;
 threads)
 	load $REGION $SIZE $ZONES tty_size=0x10000
 	bench threads null /dev/null 80 2000 4

@@ -15,12 +15,14 @@ use nix::mount::{mount, umount, MsFlags};
 use nix::sys::wait::waitpid;
 use nix::unistd::{fork, write, ForkResult};
 use std::arch::x86_64::_rdtsc;
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{Read, Write as _};
 use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
+use std::slice;
 use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -45,8 +47,9 @@ usage: bench COMMAND
       so many lines in the kernel log, always the same ones
   image ADDRESS SIZE RECORD_SIZE COUNT none|deflate
       COUNT records in a region of dmesg zones only, through /dev/mem
-  memory CASE FOLDER FILE [PARAMETER...] [+ FILE [PARAMETER...]]...
-      bytes that are gone while the modules are loaded, without the modules themselves
+  memory CASE FILE [PARAMETER...] [+ FILE [PARAMETER...]]...
+      bytes that the modules hold beside their own code and data, and as CASE-slab those of
+      them that are not of vmalloc()
   threads CASE FILE BYTES COUNT MAX
       wall time per write in nanoseconds with 1, 2, 4, ... MAX threads";
 
@@ -405,48 +408,90 @@ fn image(address: &str, size: &str, record: &str, count: &str, compress: &str) -
     Ok(())
 }
 
-/// Free memory in bytes, after everything that can settle did.
-fn free_memory() -> Result<f64> {
-    for _ in 0..3 {
-        fs::write("/proc/sys/vm/drop_caches", "3")?;
-        thread::sleep(Duration::from_secs(2));
-    }
-    let text = fs::read_to_string("/proc/meminfo")?;
-    let kib: f64 = text
-        .lines()
-        .find_map(|l| l.strip_prefix("MemFree:"))
-        .and_then(|l| l.split_whitespace().next())
-        .ok_or("no MemFree")?
-        .parse()?;
-    Ok(kib * 1024.0)
-}
+const TRACING: &str = "/sys/kernel/tracing";
+/// What tells of an allocation, of the end of one, and that a module's own start begins.
+const EVENTS: [&str; 7] = [
+    "kmem/kmalloc",
+    "kmem/kmem_cache_alloc",
+    "kmem/kfree",
+    "kmem/kmem_cache_free",
+    "percpu/percpu_alloc_percpu",
+    "percpu/percpu_free_percpu",
+    "module/module_load",
+];
+const LOADED: &str = "mpstore_bench: loaded";
 
-/// Bytes of all modules.
-fn module_memory() -> Result<f64> {
-    let text = fs::read_to_string("/proc/modules")?;
+/// Bytes of all areas of `vmalloc()` but those that hold modules' code and data.
+fn virtual_memory() -> Result<f64> {
+    let text = fs::read_to_string("/proc/vmallocinfo")?;
     Ok(text
         .lines()
-        .filter_map(|l| l.split_whitespace().nth(1)?.parse::<f64>().ok())
-        .sum())
+        .filter(|l| !l.contains("execmem"))
+        .filter_map(|l| l.split_once(" pages=")?.1.split(' ').next()?.parse::<f64>().ok())
+        .sum::<f64>()
+        * 4096.0)
 }
 
+/// Bytes of the allocations by slab and for each processor that the modules' own starts made, or had made
+/// by threads of theirs, and that were not given back by the end of the trace.
+fn left_of(trace: &str) -> f64 {
+    let (mut held, mut inside) = (HashMap::new(), false);
+    for line in trace.lines() {
+        let field = |name: &str| {
+            let (_, rest) = line.split_once(name)?;
+            rest.split(' ').next()
+        };
+        if line.contains(" module_load: ") {
+            inside = true;
+        } else if line.contains(LOADED) {
+            inside = false;
+        } else if line.contains("free: ") || line.contains("percpu_free_percpu: ") {
+            field(" ptr=").map(|at| held.remove(at));
+        } else if let (true, Some(at), Some(bytes)) = (inside, field(" ptr="), field(" bytes_alloc=")) {
+            held.insert(at, bytes.parse::<f64>().unwrap_or(f64::NAN));
+        }
+    }
+    held.values().sum()
+}
+
+/// The memory that modules hold, without their own code and data and what the loader keeps for each.
 fn memory(case: &str, words: &[&str]) -> Result<()> {
     let modules = parse_modules(words);
-    let (mut held, mut sizes) = (Vec::new(), Vec::new());
+    let set = |file: &str, value: &str| fs::write(format!("{TRACING}/{file}"), value);
+    mount(Some("tracefs"), TRACING, Some("tracefs"), MsFlags::empty(), None::<&str>)?;
+    set("buffer_size_kb", "65536")?;
+    for event in EVENTS {
+        set(&format!("events/{event}/enable"), "1")?;
+    }
+    let (mut slab, mut pages) = (Vec::new(), Vec::new());
     // The first time leaves things behind that are kept for the next.
     for repetition in 0..=REPETITIONS {
-        let (free, size) = (free_memory()?, module_memory()?);
-        insert(&modules)?;
-        let size = module_memory()? - size;
-        let gone = free - free_memory()?;
+        set("trace", "")?;
+        let before = virtual_memory()?;
+        set("tracing_on", "1")?;
+        for module in &modules {
+            insert(slice::from_ref(module))?;
+            set("trace_marker", LOADED)?;
+        }
+        // What is freed later, by RCU or a worker.
+        thread::sleep(Duration::from_secs(2));
+        set("tracing_on", "0")?;
+        let after = virtual_memory()?;
+        let trace = fs::read_to_string(format!("{TRACING}/trace"))?;
+        let lost = fs::read_to_string(format!("{TRACING}/per_cpu/cpu0/stats"))?;
+        if !lost.contains("\noverrun: 0\n") {
+            return Err("the buffer for the trace is too small".into());
+        }
         if repetition > 0 {
-            held.push(gone - size);
-            sizes.push(size);
+            slab.push(left_of(&trace));
+            pages.push(after - before);
         }
         remove(&modules)?;
+        // Areas are unmapped by and by.
+        thread::sleep(Duration::from_secs(2));
     }
-    report(case, &held);
-    report(&format!("{case}-modules"), &sizes);
+    report(case, &slab.iter().zip(&pages).map(|(s, p)| s + p).collect::<Vec<_>>());
+    report(&format!("{case}-slab"), &slab);
     Ok(())
 }
 
