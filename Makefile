@@ -20,7 +20,7 @@ endif
 SUITE_OF = $(if $(filter sid,$(1)),MPSTORE_SUITE=sid)
 
 .DEFAULT_GOAL := modules
-.PHONY: help modules demo test test-all vm vmtest soak lives fuzz bench coverage clean clippy clippy-module fmt fmt-check buildroot kernel guest tool install uninstall deb
+.PHONY: help modules demo test test-all vm vmtest soak panics lives fuzz bench coverage clean clippy clippy-module fmt fmt-check buildroot kernel guest tool install uninstall deb
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -80,7 +80,12 @@ vmtest: modules guest ## only the tests in virtual machines
 fuzz: ## each parser for FUZZ=60 seconds, guided by coverage; T= are targets: Documentation/testing.md
 	@$(ENTER) fuzz/run --seconds $(or $(FUZZ),60) $(T)
 
-soak: ## SOAK=100 panics, each written to three disks' controllers: Documentation/panic-block.md
+soak: ## hours: make fuzz FUZZ=3600, make panics and make lives: Documentation/testing.md
+	@$(MAKE) fuzz FUZZ=3600 T=
+	@$(MAKE) panics SOAK=
+	@$(MAKE) lives SOAK=
+
+panics: ## SOAK=100 panics, each written to three disks' controllers: Documentation/panic-block.md
 	@MPSTORE_SOAK=$(or $(SOAK),100) $(MAKE) --no-print-directory vmtest T=soak_takeover
 
 lives: ## SOAK=300 lives of all frontends and backends, each with another end: Documentation/testing.md

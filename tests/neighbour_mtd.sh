@@ -4,7 +4,7 @@
 # pstore_blk, whose parameters it has. An oops reaches both, is read and erased in our tree.
 #
 # vm: timeout=150 quiet=90 onethread
-# kernels: custom
+# kernels: custom debug
 . /tests/lib.sh
 . /tests/lib-mtd.sh
 plan 14

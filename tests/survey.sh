@@ -7,8 +7,9 @@
 #
 # vm: mem=1G kexec timeout=240 quiet=120
 # cmdline: kho=on kho_scratch=16M,64M,16M
+# cmdline@debug: kho_scratch=64M,320M,64M
 # disk: virtio 8M
-# kernels: custom
+# kernels: custom debug
 . /tests/lib.sh
 plan 22
 STATE=/mnt/survey.json

@@ -4,7 +4,7 @@
 # NVMe and AHCI, in turn from a task, a hard interrupt and an NMI, every other time with two writers on
 # each disk. After each one the record is read on each disk by its normal driver, and every byte
 # outside of the area, but where the writers write, is as it was, by the host's checksum.
-# $SOAK panics, 100 if that is not given (make soak SOAK=N).
+# $SOAK panics, 100 if that is not given (make panics SOAK=N).
 #
 # vm: timeout=150 quiet=120 boots=2000
 # kernels: custom debug
