@@ -98,9 +98,9 @@ bench: ## measure against the in-tree pstore, in instructions: Documentation/per
 coverage: kernel guest ## which lines of the module the tests in virtual machines reach: Documentation/testing.md
 	@$(call kbuild,$(TOP)/tests/guest/cov,cov-$(KERNEL),-s)
 	@$(call kbuild,$(TOP),modules-$(KERNEL)-cov,-s MPSTORE_COVERAGE=1 KBUILD_EXTRA_SYMBOLS=$(OUT)/cov-$(KERNEL)/Module.symvers)
-	@rm -rf $(OUT)/coverage
+	@mkdir -p $(OUT)/coverage && find $(OUT)/coverage -type f $(if $(filter custom,$(KERNEL)),! -name '*@*',-name '*@$(KERNEL)') -delete
 	@MPSTORE_COVERAGE=1 $(ENTER) qemu/vm test --kernel $(KERNEL) $(T) || echo "the tests failed, with what they reached:"
-	@$(ENTER) qemu/coverage $(KERNEL)
+	@$(ENTER) qemu/coverage
 
 vm: modules guest ## a shell in a virtual machine with mpstore loaded
 	@$(ENTER) qemu/vm shell --kernel $(KERNEL)
