@@ -427,7 +427,14 @@ fn virtual_memory() -> Result<f64> {
     Ok(text
         .lines()
         .filter(|l| !l.contains("execmem"))
-        .filter_map(|l| l.split_once(" pages=")?.1.split(' ').next()?.parse::<f64>().ok())
+        .filter_map(|l| {
+            l.split_once(" pages=")?
+                .1
+                .split(' ')
+                .next()?
+                .parse::<f64>()
+                .ok()
+        })
         .sum::<f64>()
         * 4096.0)
 }
@@ -447,7 +454,9 @@ fn left_of(trace: &str) -> f64 {
             inside = false;
         } else if line.contains("free: ") || line.contains("percpu_free_percpu: ") {
             field(" ptr=").map(|at| held.remove(at));
-        } else if let (true, Some(at), Some(bytes)) = (inside, field(" ptr="), field(" bytes_alloc=")) {
+        } else if let (true, Some(at), Some(bytes)) =
+            (inside, field(" ptr="), field(" bytes_alloc="))
+        {
             held.insert(at, bytes.parse::<f64>().unwrap_or(f64::NAN));
         }
     }
@@ -458,7 +467,13 @@ fn left_of(trace: &str) -> f64 {
 fn memory(case: &str, words: &[&str]) -> Result<()> {
     let modules = parse_modules(words);
     let set = |file: &str, value: &str| fs::write(format!("{TRACING}/{file}"), value);
-    mount(Some("tracefs"), TRACING, Some("tracefs"), MsFlags::empty(), None::<&str>)?;
+    mount(
+        Some("tracefs"),
+        TRACING,
+        Some("tracefs"),
+        MsFlags::empty(),
+        None::<&str>,
+    )?;
     set("buffer_size_kb", "65536")?;
     for event in EVENTS {
         set(&format!("events/{event}/enable"), "1")?;
@@ -490,7 +505,14 @@ fn memory(case: &str, words: &[&str]) -> Result<()> {
         // Areas are unmapped by and by.
         thread::sleep(Duration::from_secs(2));
     }
-    report(case, &slab.iter().zip(&pages).map(|(s, p)| s + p).collect::<Vec<_>>());
+    report(
+        case,
+        &slab
+            .iter()
+            .zip(&pages)
+            .map(|(s, p)| s + p)
+            .collect::<Vec<_>>(),
+    );
     report(&format!("{case}-slab"), &slab);
     Ok(())
 }
