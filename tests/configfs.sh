@@ -6,7 +6,7 @@
 # vm: timeout=240
 # kernels: custom debug stock
 . /tests/lib.sh
-plan 64
+plan 70
 CFG=/sys/kernel/config/mpstore
 STATUS=/sys/kernel/debug/mpstore/status
 ROUNDS=100
@@ -84,6 +84,9 @@ case $STAGE in
 	# --- one
 	check "a directory is made" mkdir $CFG/one
 	check "it is off" is $CFG/one/power N
+	check "of a RAM region" is $CFG/one/type ram
+	check "or something else, but not of anything" refused "Invalid argument" "mpstore: one: type: give ram, mem, kho or blk" \
+		put one type=disk
 	check "it has the defaults" is $CFG/one/record_size 4096
 	check "without a place it does not start" refused "Invalid argument" "mpstore: mem_address=: an element is empty" \
 		put one power=1
@@ -180,6 +183,22 @@ case $STAGE in
 	check "and is not shown" backends_are ""
 	umount_pstore
 	rmdir $CFG/ramoops
+
+	# --- no more than there can be
+	i=0
+	while [ $i -lt 32 ]; do
+		mkdir $CFG/m$i && put m$i type=mem mem_size=0x10000 power=1 || break
+		i=$((i + 1))
+	done
+	check "32 backends" test $i = 32
+	mkdir $CFG/m32
+	check "one more is refused" refused "Argument list too long" "mpstore: m32: there are 32 backends already, the most at once" \
+		put m32 type=mem mem_size=0x10000 power=1
+	echo "$(uuid all)" >/dev/pmsg0
+	remount
+	check "all of them record" test "$(grep -laF "$(uuid all)" $PSTORE/*/pmsg-* | wc -l)" = 32
+	umount_pstore
+	check "and go" rmdir $CFG/m*
 
 	# --- all at once
 	mkdir $CFG/keep

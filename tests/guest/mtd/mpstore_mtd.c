@@ -9,6 +9,8 @@
  * Parameters, those with 0600 at any time:
  *   bad=N,...       blocks that are marked bad
  *   no_panic        without a panic_write
+ *   readonly        can not be written to
+ *   uneven          has blocks of two sizes, by what it says
  *   fail_erase=N    the block that can't be erased
  *   fail_page=N     the page that can't be written to, by its number on the device
  *   stop_page=N     likewise, but what comes before it in the same request is written
@@ -38,6 +40,10 @@ static int bads;
 module_param_array(bad, int, &bads, 0400);
 static bool no_panic;
 module_param(no_panic, bool, 0400);
+static bool readonly;
+module_param(readonly, bool, 0400);
+static bool uneven;
+module_param(uneven, bool, 0400);
 static int fail_erase = -1;
 module_param(fail_erase, int, 0600);
 static int fail_page = -1;
@@ -156,6 +162,9 @@ static struct mtd_info mtd = {
 	._block_isbad = is_bad,
 };
 
+/* A half of the device each. */
+static struct mtd_erase_region_info regions[2];
+
 static int go(const char *text, const struct kernel_param *param)
 {
 	return mtd_device_unregister(&mtd);
@@ -176,6 +185,12 @@ static int __init test_init(void)
 	mtd.writebufsize = page;
 	if (!no_panic)
 		mtd._panic_write = panic_write;
+	if (readonly)
+		mtd.flags &= ~MTD_WRITEABLE;
+	if (uneven) {
+		mtd.numeraseregions = ARRAY_SIZE(regions);
+		mtd.eraseregions = regions;
+	}
 	err = mtd_device_register(&mtd, NULL, 0);
 	if (err)
 		memunmap(memory);
