@@ -37,5 +37,5 @@ dmesg -c >/dev/null
 check "and does not begin" sh -c "! echo 1 2>/dev/null >$CFG/second/power"
 check "which is told" sh -c "dmesg | grep -q 'second: there is a kho backend already, and can be only one'"
 echo "$(uuid)" >/dev/pmsg0
-check "the first goes on" sh -c "awk '\$1 == \"kho\" && \$2 == \"pmsg\" && \$3 == 1' $STATUS | grep . || { cat $STATUS; false; }"
+check "the first goes on" sh -c "awk '\$1 == \"kho\" && \$2 == \"pmsg\" && \$4 == 1' $STATUS | grep . || { cat $STATUS; false; }"
 check "unload" sh -c "rmdir $CFG/second && rmmod mpstore"
