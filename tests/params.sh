@@ -7,7 +7,7 @@
 # vm: timeout=240
 # kernels: custom debug stock
 . /tests/lib.sh
-plan 84
+plan 105
 PARAMS=/sys/module/mpstore/parameters
 A="mem_address=$REGION_A mem_size=$REGION_A_SIZE"
 AB="mem_address=$REGION_A,$REGION_B mem_size=$REGION_A_SIZE"
@@ -173,6 +173,33 @@ bad "a name with a slash" EINVAL "name=a/b: give 1 to 15 letters, digits and und
 bad "a name of dots" EINVAL "name=..: give 1 to 15" $A name=..
 bad "a name of 16 letters" EINVAL "name=abcdefghijklmnop: give 1 to 15" $A name=abcdefghijklmnop
 bad "a value longer than a parameter can be" ENOSPC "mem_address" mem_address="$(seq -s, 1000 1300)" mem_size=0x1000
+
+# --- other backends and devices. The parameters are read before any device is looked for.
+for p in best_effort blk_takeover force; do
+	bad "$p is neither Y nor N" EINVAL "$p=perhaps: give Y or N" blkdev=/dev/none "$p=perhaps"
+done
+bad "an element of blkdev is empty" EINVAL "blkdev=/dev/none,: an element is empty; give a path, PARTUUID=, PARTLABEL= or major:minor" \
+	blkdev=/dev/none,
+bad "more disks than there can be" EINVAL "give at most 32 devices" blkdev=$(seq -s, 1 33)
+bad "more controllers than disks" EINVAL "blk_controller=a,b: give no more values than blkdev" blkdev=/dev/none blk_controller=a,b
+bad "one name for two disks" EINVAL "name=twin: given twice" blkdev=/dev/none,/dev/nothing name=twin,twin
+for b in kho efi erst; do
+	bad "the name of $b for a region" EINVAL "name=$b: taken by $b=Y; give another" $A $b=Y name=$b
+	bad "the name of $b for a disk" EINVAL "name=$b: taken by $b=Y; give another" blkdev=/dev/none $b=Y name=$b
+done
+bad "records of ERST that are too small" EINVAL "erst_record_size=512: give 1024 to 64K, or 0 for what the firmware takes" \
+	$A erst=Y erst_record_size=512
+bad "kho_size out of range" EINVAL "kho_size=4096: give 64K to 64M" $A kho=Y kho_size=4096
+bad "a test of KHO that is unknown" EINVAL "test_kho=all: give spoil, mutate or a number" $A kho=Y test_kho=all
+bad "a device for pmsg that is no name" EINVAL "pmsg_device=a/b: give a name of at most 32 letters, digits, _ and -" $A pmsg_device=a/b
+bad "vmcore is unknown" EINVAL "vmcore=often: give auto, Y or N" $A vmcore=often
+bad "a crash kernel's part that is too small" EINVAL "crash_size=8192: give 0 for none, or at least 16K" $A crash_size=8192
+bad "a crash kernel's part larger than the region" EINVAL "crash_size=0x200000: the region has 0x100000 bytes; give no more" \
+	$A crash_size=2M
+# EEXIST, which the module loader keeps for a module that is there already.
+bad "a name that the crash kernel's part has, strict" EBUSY \
+	"x_crash: crash_size=0x40000: there is a backend of that name; give another by name=" \
+	$AB name=x_crash,x crash_size=0,0x40000 strict=1
 
 # --- one good, one bad: with strict=1 that is bad
 bad "a bad region beside a good one, strict" EINVAL "mem_address=0x1000000 mem_size=0x100000: " \
