@@ -3,9 +3,10 @@
 # What KHO can't be asked for: more records than have a number, more memory than there is, a second
 # backend. Each is one line in the log, and what is there goes on.
 #
-# vm: mem=512M
+# vm: mem=1G timeout=120
 # cmdline: kho=on kho_scratch=16M,64M,16M
-# kernels: custom
+# cmdline@debug: kho_scratch=64M,320M,64M
+# kernels: custom debug
 . /tests/lib.sh
 plan 9
 CFG=/sys/kernel/config/mpstore
