@@ -55,6 +55,9 @@ case $STAGE in
 	check "a disk with checksums is used, but for panics" eval \
 		"load_mpstore blkdev=/dev/sdb && says 'panic=no: the device wants checksums'"
 	rmmod mpstore
+	# In one go its exit removes debugfs' files, which work that it has begun then removes again.
+	echo -1 >/sys/bus/pseudo/drivers/scsi_debug/add_host
+	sleep 1
 	rmmod scsi_debug
 
 	# Those that change.
