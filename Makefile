@@ -98,6 +98,8 @@ bench: ## measure against the in-tree pstore, in instructions: Documentation/per
 coverage: kernel guest ## which lines of the module the tests in virtual machines reach: Documentation/testing.md
 	@$(call kbuild,$(TOP)/tests/guest/cov,cov-$(KERNEL),-s)
 	@$(call kbuild,$(TOP),modules-$(KERNEL)-cov,-s MPSTORE_COVERAGE=1 KBUILD_EXTRA_SYMBOLS=$(OUT)/cov-$(KERNEL)/Module.symvers)
+	@for k in `$(ENTER) qemu/vm needs --kernel $(KERNEL) $(T)`; do $(MAKE) -s modules KERNEL=$${k%-image}; done
+	@for k in `$(ENTER) qemu/vm guests --kernel $(KERNEL) $(T)`; do $(TOP)/qemu/debian $$k && packaging/build-deb; done >/dev/null
 	@mkdir -p $(OUT)/coverage && find $(OUT)/coverage -type f $(if $(filter custom,$(KERNEL)),! -name '*@*',-name '*@$(KERNEL)') -delete
 	@MPSTORE_COVERAGE=1 $(ENTER) qemu/vm test --kernel $(KERNEL) $(T) || echo "the tests failed, with what they reached:"
 	@$(ENTER) qemu/coverage

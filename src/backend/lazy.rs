@@ -58,7 +58,9 @@ pub(crate) struct Progress {
     stopped: Atomic<bool>,
     /// Milliseconds until it is tried again after an error, else 0.
     retry: Atomic<u32>,
-    /// Times that the worker has come and gone.
+    /// Times that the worker has come.
+    begun: Atomic<u32>,
+    /// Times that it has gone again.
     rounds: Atomic<u32>,
     /// The errno of the latest error of the device.
     pub(crate) last_error: Atomic<i32>,
@@ -76,6 +78,7 @@ impl Progress {
             active: Atomic::new(false),
             stopped: Atomic::new(false),
             retry: Atomic::new(0),
+            begun: Atomic::new(0),
             rounds: Atomic::new(0),
             last_error: Atomic::new(0),
             flushes: Atomic::new(0),
@@ -211,6 +214,8 @@ impl<T: Lazy> Job for Rounds<T> {
 
     fn run(&self) {
         let progress = self.0.progress();
+        // Full, as where `stopped` is set: either that is seen by `usable()`, or this is seen there.
+        progress.begun.fetch_add(1, Full);
         // From here on who writes to memory rings again. Full, as is the barrier in `ring()`: who does
         // not see this was seen, and what he wrote is found.
         progress.armed.xchg(false, Full);
@@ -229,20 +234,25 @@ struct Last<T: Lazy> {
 impl<T: Lazy> Reboot for Last<T> {
     fn reboot(&self) {
         let progress = self.lazy.progress();
-        let before = progress.rounds.load(Acquire);
+        let before = progress.begun.load(Acquire);
         progress.urgent.store(true, Relaxed);
         self.bell.ring();
         // Not by this task: a device that does not answer would hold it for ever.
-        for _ in 0..REBOOT_WAIT_MS / 5 {
-            fsleep(Delta::from_millis(5));
-            // Not a failure of long ago: one more try is under way.
-            let tried = progress.rounds.load(Acquire) != before;
-            let failed = tried && progress.retry.load(Relaxed) != 0;
-            if self.lazy.dead() || failed || !self.lazy.dirty() {
-                break;
+        let mut left = REBOOT_WAIT_MS / 5;
+        let mut wait = |over: &dyn Fn() -> bool| {
+            while left > 0 && !over() {
+                left -= 1;
+                fsleep(Delta::from_millis(5));
             }
-        }
-        progress.stopped.store(true, Release);
+        };
+        // One that began later has all that was there by now. Others may go on writing to memory, so
+        // that something is always left.
+        let later = |rounds: u32| rounds.wrapping_sub(before).wrapping_sub(1) < u32::MAX / 2;
+        wait(&|| self.lazy.dead() || !self.lazy.dirty() || later(progress.rounds.load(Acquire)));
+        // No further one begins to write. One that is under way is to come to its end: cut off
+        // between data and header it would leave a ring with a wrong beginning.
+        progress.stopped.xchg(true, Full);
+        wait(&|| self.lazy.dead() || progress.rounds.load(Acquire) == progress.begun.load(Acquire));
     }
 }
 
