@@ -8,6 +8,7 @@
 # vm: timeout=1200 quiet=600
 # kernels: debug
 . /tests/lib.sh
+. /tests/lib-faults.sh
 plan 30
 CONFIG=/sys/kernel/config/mpstore
 SIZES="record_size=0x4000 console_size=0x8000 pmsg_size=0x8000 tty_size=0x8000 ftrace_size=0x8000"
@@ -30,16 +31,6 @@ nth() {
 dumps() { (cd "$1" && sha256sum dmesg-*); }
 same_dumps() { dumps $PSTORE/ramoops | cmp - /tmp/dumps || { ls -l $PSTORE/ramoops; cat /tmp/dumps; return 1; }; }
 
-# The stack of each failure would be a hundred lines.
-for f in failslab fail_page_alloc; do
-	echo N >/sys/kernel/debug/$f/ignore-gfp-wait
-	echo 0 >/sys/kernel/debug/$f/verbose
-done
-echo 0 >/sys/kernel/debug/fail_page_alloc/min-order
-# Vmalloc says so whatever it is asked to be silent about.
-expect_log 'page allocation failure|vmalloc error'
-expect_log 'Call Trace'
-expect_log 'kmemleak: Cannot allocate a scan area, scanning the full object'
 # The kernel crate unregisters a subsystem that it could not register: NULL is dereferenced.
 check "the kernel's own fault is left out" sh -c \
 	'insmod /mpstore_crash.ko && echo "spare in=configfs_register_subsystem" >/proc/mpstore_crash'

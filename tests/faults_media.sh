@@ -14,6 +14,7 @@
 # kernels: debug
 . /tests/lib.sh
 . /tests/lib-mtd.sh
+. /tests/lib-faults.sh
 plan 37
 CONFIG=/sys/kernel/config/mpstore
 SIZES="console_size=32K pmsg_size=32K tty_size=32K"
@@ -60,16 +61,6 @@ armed() {
 	[ "$(grep -c '^blk[0-9]* .* panic=armed: ' $STATUS/devices)" = 3 ] || { cat $STATUS/devices; return 1; }
 }
 
-# The stack of each failure would be a hundred lines.
-for f in failslab fail_page_alloc; do
-	echo N >/sys/kernel/debug/$f/ignore-gfp-wait
-	echo 0 >/sys/kernel/debug/$f/verbose
-done
-echo 0 >/sys/kernel/debug/fail_page_alloc/min-order
-# Vmalloc says so whatever it is asked to be silent about.
-expect_log 'page allocation failure|vmalloc error'
-expect_log 'Call Trace'
-expect_log 'kmemleak: Cannot allocate a scan area, scanning the full object'
 expect_log 'Buffer I/O error|I/O error, dev'
 
 for d in /dev/vda /dev/nvme0n1 /dev/sda; do dd if=/dev/zero of=$d bs=64k conv=fsync 2>/dev/null; done
