@@ -6,7 +6,8 @@
 # removed. Then the machine dies, by lot: a panic in one of four contexts, the reset button, a loss of
 # power, a reboot, a kexec. In the next life each backend that outlives such a death must have every line
 # that was reported stored: each stream ends with the last of them or later, and has no gap before that,
-# since a ring drops the oldest; a panic's dump and an oops' are whole.
+# since a ring drops the oldest; a panic's dump and an oops' are whole. Of a disk's ring that a reset or a
+# loss of power cut off between data and header, the newest lines may come first.
 # $SOAK lives, 300 if that is not given (make lives SOAK=N). The lot is drawn from RUN_ID, which is in
 # the output, and the number of the life.
 #
@@ -134,10 +135,20 @@ stream() {
 	# KHO has those of other kernels, too.
 	_f=$(grep -laF "life $LIFE $3 " "$PSTORE/$1/$2-$1-"* 2>/dev/null | head -n 1)
 	[ -n "$_f" ] || { echo "$1: no $2 of life $LIFE"; return 1; }
-	grep -ao "life $LIFE $3 [0-9]*" "$_f" | awk -v least="$4" -v where="$1 $2" '
+	# A reset between a round's data and its header leaves a disk's ring with its newest lines before its
+	# oldest (Documentation/blk.md): one seam, and what follows the last line is the first.
+	_seams=0
+	case $1-$DEATH in
+	blk*-reset | blk*-power) _seams=1 ;;
+	esac
+	grep -ao "life $LIFE $3 [0-9]*" "$_f" | awk -v least="$4" -v where="$1 $2" -v seams=$_seams '
+		NR == 1 { first = $4 + 0 }
+		NR > 1 && $4 + 0 < last && seams > 0 { seams--; turned = 1; last = $4 - 1 }
 		NR > 1 && $4 != last + 1 { print where ": after " last " comes " $4; bad = 1 }
 		{ last = $4 + 0 }
 		END {
+			if (turned && first != last + 1) { print where ": a seam, and no ring: " last " and " first; bad = 1 }
+			if (turned) print "1" >> "/tmp/turned"
 			if (last < least) { print where ": ends with " last ", " least " was reported stored"; bad = 1 }
 			print NR > "/tmp/lines"
 			exit bad
@@ -196,6 +207,8 @@ if [ "$LIFE" -gt 0 ]; then
 	mount_pstore
 	check "life $LIFE ($DEATH): what was reported stored is there" all_left
 	save SEEN "$LINES_SEEN"
+	[ ! -e /tmp/turned ] || note "cut between data and header"
+	save TURNED $((${TURNED:-0} + $(wc -l </tmp/turned 2>/dev/null || echo 0)))
 	save DIED "$(echo "${DIED:-} $DEATH")"
 	find $PSTORE -type f -exec rm {} +
 	umount_pstore
@@ -203,7 +216,7 @@ fi
 if [ "$LIFE" -ge "$SOAK" ]; then
 	for d in $DEATHS; do note "$(echo "$DIED" | tr ' ' '\n' | grep -cx "$d") times $d"; done
 	check "lines were looked at" test "$SEEN" -gt "$SOAK"
-	note "$SEEN lines in all"
+	note "$SEEN lines in all, $TURNED rings whose newest lines come before their oldest"
 	exit 0
 fi
 live
