@@ -207,8 +207,8 @@ if [ "$LIFE" -gt 0 ]; then
 	mount_pstore
 	check "life $LIFE ($DEATH): what was reported stored is there" all_left
 	save SEEN "$LINES_SEEN"
-	[ ! -e /tmp/turned ] || note "cut between data and header"
-	save TURNED $((${TURNED:-0} + $(wc -l </tmp/turned 2>/dev/null || echo 0)))
+	touch /tmp/turned
+	save TURNED $((${TURNED:-0} + $(wc -l </tmp/turned)))
 	save DIED "$(echo "${DIED:-} $DEATH")"
 	find $PSTORE -type f -exec rm {} +
 	umount_pstore
