@@ -294,12 +294,15 @@ const char *mpstore_release(void)
 	return init_uts_ns.name.release;
 }
 
-unsigned long mpstore_fregs_argument(struct ftrace_regs *fregs, unsigned int n)
+void mpstore_fregs_arguments(struct ftrace_regs *fregs, unsigned long to[4])
 {
 #ifdef CONFIG_DYNAMIC_FTRACE_WITH_ARGS
-	return ftrace_regs_get_argument(fregs, n);
+	to[0] = ftrace_regs_get_argument(fregs, 0);
+	to[1] = ftrace_regs_get_argument(fregs, 1);
+	to[2] = ftrace_regs_get_argument(fregs, 2);
+	to[3] = ftrace_regs_get_argument(fregs, 3);
 #else
-	return 0;
+	to[0] = to[1] = to[2] = to[3] = 0;
 #endif
 }
 
@@ -323,9 +326,12 @@ void *mpstore_kretprobe_data(struct kretprobe_instance *ri)
 	return ri->data;
 }
 
-unsigned long mpstore_regs_argument(struct pt_regs *regs, unsigned int n)
+void mpstore_regs_arguments(struct pt_regs *regs, unsigned long to[4])
 {
-	return regs_get_kernel_argument(regs, n);
+	to[0] = regs_get_kernel_argument(regs, 0);
+	to[1] = regs_get_kernel_argument(regs, 1);
+	to[2] = regs_get_kernel_argument(regs, 2);
+	to[3] = regs_get_kernel_argument(regs, 3);
 }
 
 unsigned long mpstore_regs_return_value(struct pt_regs *regs)
@@ -341,6 +347,8 @@ u64 mpstore_local_clock(void)
 
 const char *mpstore_tty_name(const struct tty_struct *tty)
 {
+	/* Its first bytes are read as a word. */
+	static_assert(sizeof(tty->name) >= sizeof(u64));
 	return tty->name;
 }
 

@@ -90,13 +90,13 @@ struct platform_device *mpstore_platform_device_find(const char *name);
 const char *mpstore_release(void);
 
 /* linux/ftrace_regs.h */
-unsigned long mpstore_fregs_argument(struct ftrace_regs *fregs, unsigned int n);
+void mpstore_fregs_arguments(struct ftrace_regs *fregs, unsigned long to[4]);
 unsigned long mpstore_fregs_return_value(struct ftrace_regs *fregs);
 
 /* linux/kprobes.h, asm/ptrace.h */
 struct kretprobe *mpstore_kretprobe_of(struct kretprobe_instance *ri);
 void *mpstore_kretprobe_data(struct kretprobe_instance *ri);
-unsigned long mpstore_regs_argument(struct pt_regs *regs, unsigned int n);
+void mpstore_regs_arguments(struct pt_regs *regs, unsigned long to[4]);
 unsigned long mpstore_regs_return_value(struct pt_regs *regs);
 
 /* linux/sched/clock.h */

@@ -39,70 +39,99 @@ pub const STAMP_MAX: usize = 1 + SEC_DIGITS_MAX + 1 + USEC_DIGITS + 2 + NAME_MAX
 /// Safe in a panic.
 pub fn stamp(out: &mut [u8; STAMP_MAX], ns_since_boot: u64, name: &[u8], continued: bool) -> usize {
     let us = ns_since_boot / 1000;
-    let mut put = Put::new(out);
-    // CAST: A remainder modulo a million.
-    put_time(&mut put, us / 1_000_000, (us % 1_000_000) as u32);
+    let (sec, usec) = (us / 1_000_000, us % 1_000_000);
     let name = name.get(..NAME_MAX).unwrap_or(name);
-    if name.iter().copied().all(is_name_byte) {
-        put.bytes(name);
-    } else {
-        for &byte in name {
-            put.byte(if is_name_byte(byte) { byte } else { b'_' });
+    // CAST: A remainder modulo a million.
+    let mut at = put_time(out, sec, usec as u32);
+    // At least one byte, as a reader wants it.
+    for &byte in if name.is_empty() { b"_" } else { name } {
+        let plain = NAME_BYTES.get(usize::from(byte)) == Some(&true);
+        if let Some(slot) = out.get_mut(at) {
+            *slot = if plain { byte } else { b'_' };
+            at += 1;
         }
     }
-    if name.is_empty() {
-        put.byte(b'_');
+    let end = if continued { *b"+ " } else { *b": " };
+    if let Some(slots) = out.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *slots = end;
+        at += end.len();
     }
-    put.bytes(if continued { b"+ " } else { b": " }).len()
+    at
 }
 
-/// The time in brackets. Every line has one, so that of the usual length is put as a whole.
-fn put_time(put: &mut Put<'_>, sec: u64, usec: u32) {
+/// The time in brackets, and its length. Every line has one, so that of the usual length is put as
+/// a whole.
+fn put_time(out: &mut [u8; STAMP_MAX], sec: u64, usec: u32) -> usize {
     let Ok(sec @ 0..=99_999) = u32::try_from(sec) else {
-        put.byte(b'[')
+        return Put::new(out)
+            .byte(b'[')
             .number(sec, SEC_DIGITS, b' ')
             .byte(b'.')
             .number(usec.into(), USEC_DIGITS, b'0')
-            .bytes(b"] ");
-        return;
+            .bytes(b"] ")
+            .len();
     };
     let mut time = *b"[    0.000000] ";
     const { assert!(SEC_DIGITS == 5 && USEC_DIGITS == 6) };
-    let digits = |rest: &mut u32| {
-        // CAST: A remainder modulo ten.
-        let digit = b'0' + (*rest % 10) as u8;
-        *rest /= 10;
-        digit
-    };
-    let [_, s0, s1, s2, s3, s4, _, usecs @ .., _, _] = &mut time;
-    let mut rest = usec;
-    for place in usecs.iter_mut().rev() {
-        *place = digits(&mut rest);
-    }
-    let mut rest = sec;
-    *s4 = digits(&mut rest);
-    for place in [s3, s2, s1, s0] {
-        if rest == 0 {
-            break;
+    let [_, s0, s1, s2, s3, s4, _, u0, u1, u2, u3, u4, u5, _, _] = &mut time;
+    [*u0, *u1] = pair(usec / 10_000);
+    [*u2, *u3] = pair(usec / 100);
+    [*u4, *u5] = pair(usec);
+    [*s3, *s4] = pair(sec);
+    if sec < 10 {
+        *s3 = b' ';
+    } else if sec >= 100 {
+        [*s1, *s2] = pair(sec / 100);
+        if sec < 1000 {
+            *s1 = b' ';
+        } else if sec >= 10_000 {
+            // CAST: A digit.
+            *s0 = b'0' + (sec / 10_000) as u8;
         }
-        *place = digits(&mut rest);
     }
-    put.bytes(&time);
+    if let Some(front) = out.first_chunk_mut() {
+        *front = time;
+    }
+    time.len()
+}
+
+/// The last two digits of a number.
+fn pair(number: u32) -> [u8; 2] {
+    const PAIRS: [[u8; 2]; 100] = {
+        let mut pairs = [[b'0'; 2]; 100];
+        let mut n = 0;
+        while n < 100 {
+            // CAST: Digits.
+            pairs[n] = [b'0' + (n / 10) as u8, b'0' + (n % 10) as u8];
+            n += 1;
+        }
+        pairs
+    };
+    // CAST: Below a hundred.
+    PAIRS
+        .get((number % 100) as usize)
+        .copied()
+        .unwrap_or([b'?'; 2])
 }
 
 /// The first line of `text`, line feed included if there is one, and the rest.
 pub fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
-    const ONES: u64 = 0x0101_0101_0101_0101;
     let mut at = 0;
     let mut rest = text;
     // A byte at a time is most of what a line of usual length costs.
+    while let Some((words, after)) = rest.split_first_chunk::<32>() {
+        let [a, b, c, d] = words_of(words);
+        if line_feeds(a) | line_feeds(b) | line_feeds(c) | line_feeds(d) != 0 {
+            break;
+        }
+        at += 32;
+        rest = after;
+    }
     while let Some((word, after)) = rest.split_first_chunk::<8>() {
-        let diff = u64::from_le_bytes(*word) ^ (ONES * u64::from(b'\n'));
-        // The lowest bit that this sets is in the lowest byte of `diff` that is zero.
-        let zero = diff.wrapping_sub(ONES) & !diff & (ONES << 7);
-        if zero != 0 {
+        let found = line_feeds(u64::from_le_bytes(*word));
+        if found != 0 {
             // CAST: At most 63.
-            let end = at + (zero.trailing_zeros() / 8) as usize + 1;
+            let end = at + (found.trailing_zeros() / 8) as usize + 1;
             return text.split_at_checked(end).unwrap_or((text, &[]));
         }
         at += 8;
@@ -113,7 +142,39 @@ pub fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
     text.split_at_checked(end).unwrap_or((text, &[]))
 }
 
-fn is_name_byte(byte: u8) -> bool {
+/// Eight bytes each, the first in the lowest place.
+#[inline]
+fn words_of(bytes: &[u8; 32]) -> [u64; 4] {
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+        if let Some(bytes) = bytes.first_chunk() {
+            *word = u64::from_le_bytes(*bytes);
+        }
+    }
+    words
+}
+
+/// Not zero if there is a line feed; the lowest bit is in the lowest byte that is one.
+#[inline]
+fn line_feeds(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let diff = word ^ (ONES * u64::from(b'\n'));
+    diff.wrapping_sub(ONES) & !diff & (ONES << 7)
+}
+
+/// By byte, whether it can stand in a name.
+const NAME_BYTES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        // CAST: A byte.
+        table[byte] = is_name_byte(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
+const fn is_name_byte(byte: u8) -> bool {
     byte > b' ' && byte != 0x7f && byte != b':' && byte != b'+'
 }
 

@@ -18,6 +18,10 @@ use crate::{
     shared::SharedText,
     sys::{
         crash_dump::in_crash_kernel,
+        inline_atomic::{
+            read_once,
+            write_once, //
+        },
         param::Watch,
         raw_lock::{
             Level,
@@ -26,6 +30,7 @@ use crate::{
         time,
         tty::{
             Tty as SysTty,
+            TtyName,
             TtyWrite, //
         }, //
     },
@@ -72,40 +77,35 @@ impl Name {
         }
     }
 
-    fn head_of(name: &[u8]) -> u64 {
-        let mut head = 0;
-        for byte in name.iter().take(8) {
-            head = head << 8 | u64::from(*byte);
-        }
-        head
-    }
-
-    /// `head` is [`Self::head_of`] of `name`.
-    fn is(&self, name: &[u8], head: u64) -> bool {
-        self.len.load(Relaxed) == name.len()
-            && self.head.load(Relaxed) == head
-            && (name.len() <= 8 || self.whole.read(|whole| whole == name))
+    fn is(&self, name: TtyName<'_>) -> bool {
+        read_once(&self.head) == name.head
+            && read_once(&self.len) == name.bytes.len()
+            && (name.bytes.len() <= 8 || self.whole.read(|whole| whole == name.bytes))
     }
 
     fn is_none(&self) -> bool {
-        self.len.load(Relaxed) == 0
+        read_once(&self.len) == 0
     }
 
-    fn set(&self, name: &[u8]) {
-        self.len.store(name.len(), Relaxed);
-        self.head.store(Self::head_of(name), Relaxed);
-        if name.len() > 8 {
-            self.whole.set(name);
+    fn set(&self, name: TtyName<'_>) {
+        write_once(&self.len, name.bytes.len());
+        write_once(&self.head, name.head);
+        if name.bytes.len() > 8 {
+            self.whole.set(name.bytes);
         }
     }
 
+    fn clear(&self) {
+        write_once(&self.len, 0);
+        write_once(&self.head, 0);
+    }
+
     fn set_to(&self, other: &Self) {
-        let len = other.len.load(Relaxed);
+        let len = read_once(&other.len);
+        write_once(&self.len, len);
+        write_once(&self.head, read_once(&other.head));
         if len > 8 {
-            other.whole.read(|name| self.set(name));
-        } else {
-            self.len.store(len, Relaxed);
-            self.head.store(other.head.load(Relaxed), Relaxed);
+            other.whole.read(|name| self.whole.set(name));
         }
     }
 }
@@ -140,16 +140,16 @@ struct Tap {
 
 impl Tap {
     /// Whether a tty is to be recorded.
-    fn wants(&self, name: &[u8], head: u64) -> bool {
+    fn wants(&self, name: TtyName<'_>) -> bool {
         let names = &params::TTY.names;
         let version = names.version();
-        if self.asked_version.load(Relaxed) == version && self.asked.is(name, head) {
-            return self.answer.load(Relaxed);
+        if read_once(&self.asked_version) == version && self.asked.is(name) {
+            return read_once(&self.answer);
         }
-        let answer = names.read(|patterns| name_matches(patterns, name));
+        let answer = names.read(|patterns| name_matches(patterns, name.bytes));
         self.asked.set(name);
-        self.asked_version.store(version, Relaxed);
-        self.answer.store(answer, Relaxed);
+        write_once(&self.asked_version, version);
+        write_once(&self.answer, answer);
         answer
     }
 
@@ -157,11 +157,11 @@ impl Tap {
     fn cut_off(&self) {
         let free = self.cut.iter().find(|c| c.is_none());
         if free.is_some() {
-            self.cuts.store(self.cuts.load(Relaxed) + 1, Relaxed);
+            write_once(&self.cuts, read_once(&self.cuts) + 1);
         }
         let slot = free.or_else(|| {
-            let next = self.next.load(Relaxed);
-            self.next.store((next + 1) % OPEN_MAX, Relaxed);
+            let next = read_once(&self.next);
+            write_once(&self.next, (next + 1) % OPEN_MAX);
             self.cut.get(next % OPEN_MAX)
         });
         if let Some(slot) = slot {
@@ -170,15 +170,15 @@ impl Tap {
     }
 
     /// Whether `name` was cut off, and forgets it.
-    fn continues(&self, name: &[u8], head: u64) -> bool {
-        let cuts = self.cuts.load(Relaxed);
+    fn continues(&self, name: TtyName<'_>) -> bool {
+        let cuts = read_once(&self.cuts);
         if cuts == 0 {
             return false;
         }
-        let found = self.cut.iter().find(|c| c.is(name, head));
+        let found = self.cut.iter().find(|c| c.is(name));
         if let Some(slot) = found {
-            slot.set(b"");
-            self.cuts.store(cuts - 1, Relaxed);
+            slot.clear();
+            write_once(&self.cuts, cuts - 1);
         }
         found.is_some()
     }
@@ -191,24 +191,24 @@ impl Tap {
     /// Whether this write is one of many that draw the same line.
     fn thinned_out(&self, same: bool, now: u64, bytes: &[u8]) -> bool {
         let before = Redraw {
-            drawn: self.drawn.load(Relaxed),
-            returned: self.returned.load(Relaxed),
-            dropping: self.dropping.load(Relaxed),
+            drawn: read_once(&self.drawn),
+            returned: read_once(&self.returned),
+            dropping: read_once(&self.dropping),
         };
         let (after, dropped) = before.next(same, now, bytes);
-        self.drawn.store(after.drawn, Relaxed);
-        self.returned.store(after.returned, Relaxed);
-        self.dropping.store(after.dropping, Relaxed);
+        write_once(&self.drawn, after.drawn);
+        write_once(&self.returned, after.returned);
+        write_once(&self.dropping, after.dropping);
         dropped
     }
 
     /// Lines with time and tty.
-    fn stamped(&self, name: &[u8], head: u64, bytes: &[u8]) {
+    fn stamped(&self, name: TtyName<'_>, bytes: &[u8]) {
         // The clock is a CPU's own and may lag behind another's; lines never go back in time.
-        let now = time::log_ns().max(self.time.load(Relaxed));
-        self.time.store(now, Relaxed);
+        let now = time::log_ns().max(read_once(&self.time));
+        write_once(&self.time, now);
         let open_before = !self.last.is_none();
-        let mut continued = open_before && self.last.is(name, head);
+        let mut continued = open_before && self.last.is(name);
         let same = continued;
         if self.thin_out && self.thinned_out(same, now, bytes) {
             return;
@@ -219,7 +219,7 @@ impl Tap {
                 self.put(&[b"\n"]);
                 self.cut_off();
             }
-            mark = self.continues(name, head);
+            mark = self.continues(name);
         }
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -228,14 +228,18 @@ impl Tap {
                 self.put(&[line]);
             } else {
                 let mut buf = [0; STAMP_MAX];
-                let len = stamp(&mut buf, now, name, mark);
+                let len = stamp(&mut buf, now, name.bytes, mark);
                 self.put(&[buf.get(..len).unwrap_or(&[]), line]);
             }
             (continued, mark, rest) = (false, false, after);
         }
         let open = !bytes.ends_with(b"\n");
         if open != open_before || (open && !same) {
-            self.last.set(if open { name } else { b"" });
+            if open {
+                self.last.set(name);
+            } else {
+                self.last.clear();
+            }
         }
     }
 }
@@ -244,16 +248,15 @@ impl TtyWrite for Tap {
     fn written(&self, tty: &SysTty, bytes: &[u8]) {
         let settings = &params::TTY;
         let name = tty.name();
-        let head = Name::head_of(name);
         // Without it, who died with it kept it: pieces may get mixed, but they are there.
         let _guard = self.lock.lock();
-        if !self.wants(name, head) {
+        if !self.wants(name) {
             return;
         }
-        if settings.raw.load(Relaxed) {
+        if read_once(&settings.raw) {
             self.put(&[bytes]);
         } else {
-            self.stamped(name, head, bytes);
+            self.stamped(name, bytes);
         }
     }
 }

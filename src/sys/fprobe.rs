@@ -60,8 +60,11 @@ impl<T: TtyWrite> Fprobe<T> {
         regs: *mut kernel::bindings::ftrace_regs,
         data: *mut c_void,
     ) -> c_int {
-        // SAFETY: `regs` belongs to a call of `FUNCTION`, which has four arguments.
-        let call = Call::new(|n| unsafe { bindings::mpstore_fregs_argument(regs, n) });
+        let mut args = [0; 4];
+        // SAFETY: `regs` belongs to a call of `FUNCTION`, which has four arguments; there is room for
+        // as many.
+        unsafe { bindings::mpstore_fregs_arguments(regs, args.as_mut_ptr()) };
+        let call = Call::new(args);
         // SAFETY: `data` has room for a `Call` by `entry_data_size`, though not its alignment.
         unsafe { data.cast::<Call>().write_unaligned(call) };
         0

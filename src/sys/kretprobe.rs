@@ -59,8 +59,11 @@ impl<T: TtyWrite> Kretprobe<T> {
         ri: *mut bindings::kretprobe_instance,
         regs: *mut kernel::bindings::pt_regs,
     ) -> c_int {
-        // SAFETY: `regs` belongs to a call of `FUNCTION`, which has four arguments.
-        let call = Call::new(|n| unsafe { bindings::mpstore_regs_argument(regs, n) });
+        let mut args = [0; 4];
+        // SAFETY: `regs` belongs to a call of `FUNCTION`, which has four arguments; there is room for
+        // as many.
+        unsafe { bindings::mpstore_regs_arguments(regs, args.as_mut_ptr()) };
+        let call = Call::new(args);
         // SAFETY: There is room for a `Call` by `data_size`, though not its alignment.
         unsafe {
             bindings::mpstore_kretprobe_data(ri)

@@ -114,6 +114,12 @@ impl RawLock {
             // SAFETY: By the type invariant the lock is initialised.
             unsafe { bindings::mpstore_raw_spin_might_lock(raw.get().cast()) };
         }
+        // Nobody has it, as a rule.
+        self.try_once().or_else(|| self.lock_slow())
+    }
+
+    #[cold]
+    fn lock_slow(&self) -> Option<Guard<'_>> {
         for _ in 0..WAITS * 2 {
             let guard = self.wait();
             if guard.is_some() || self.is_lost() {
@@ -159,6 +165,7 @@ impl RawLock {
     }
 
     /// Takes the lock if nobody has it. Any context.
+    #[inline]
     pub(crate) fn try_once(&self) -> Option<Guard<'_>> {
         let raw = self.raw.get(inline_atomic::read_once(&self.turn))?;
         let mut flags = 0;

@@ -32,12 +32,13 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// `arg` reads an argument of [`FUNCTION`] by its place.
-    pub(super) fn new(arg: impl Fn(u32) -> usize) -> Self {
+    /// Of the arguments of [`FUNCTION`].
+    #[inline]
+    pub(super) fn new([tty, _, buf, count]: [usize; 4]) -> Self {
         Self {
-            tty: arg(0) as *const _,
-            buf: arg(2) as *const _,
-            count: arg(3),
+            tty: tty as *const _,
+            buf: buf as *const _,
+            count,
         }
     }
 
@@ -63,6 +64,15 @@ impl Call {
     }
 }
 
+/// The name of a tty.
+#[derive(Clone, Copy)]
+pub(crate) struct TtyName<'a> {
+    /// All of it.
+    pub(crate) bytes: &'a [u8],
+    /// Its first eight bytes, the first in the lowest place, filled up with zeros.
+    pub(crate) head: u64,
+}
+
 /// A tty that a writer holds.
 #[repr(transparent)]
 pub(crate) struct Tty(Opaque<kernel::bindings::tty_struct>);
@@ -77,9 +87,29 @@ impl Tty {
     }
 
     /// The kernel's name of it, as in /proc/tty/drivers and `ps`: "ttyS0", "tty1", "pts0".
-    pub(crate) fn name(&self) -> &[u8] {
-        // SAFETY: The tty is valid by the type's invariant; its name is a NUL-terminated array that
-        // never changes after creation.
-        unsafe { CStr::from_char_ptr(bindings::mpstore_tty_name(self.0.get())) }.to_bytes()
+    #[inline]
+    pub(crate) fn name(&self) -> TtyName<'_> {
+        // SAFETY: The tty is valid by the type's invariant.
+        let name = unsafe { bindings::mpstore_tty_name(self.0.get()) };
+        // SAFETY: It is an array of more than eight bytes, as is asserted where it comes from.
+        let word = u64::from_le_bytes(unsafe { name.cast::<[u8; 8]>().read() });
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        // The lowest bit that this sets is in the lowest byte that is zero.
+        let zero = word.wrapping_sub(ONES) & !word & (ONES << 7);
+        let bytes = match zero {
+            // SAFETY: The array is NUL-terminated, and never changes after creation.
+            0 => unsafe { CStr::from_char_ptr(name) }.to_bytes(),
+            // SAFETY: As above; so many of the first eight bytes come before the first NUL.
+            // CAST: At most 7.
+            _ => unsafe {
+                core::slice::from_raw_parts(name.cast(), (zero.trailing_zeros() / 8) as usize)
+            },
+        };
+        // A bit in front of the first NUL, or none, less one: all before it, or all.
+        let before = ((zero & zero.wrapping_neg()) >> 7).wrapping_sub(1);
+        TtyName {
+            bytes,
+            head: word & before,
+        }
     }
 }

@@ -233,6 +233,24 @@ impl Area {
         }
     }
 
+    /// Appends `parts` one behind the other, as [`Self::append_at`]. Where all go in one piece, what
+    /// they touch is protected once.
+    pub(super) fn append_parts_at(&self, place: &Place, ring: &mut Ring, parts: &[&[u8]]) {
+        let len = parts.iter().map(|part| part.len()).sum();
+        let Some(at) = ring.append_within(len) else {
+            for part in parts {
+                self.append_at(place, ring, part);
+            }
+            return;
+        };
+        let mut to = place.zone.offset + HEADER_BYTES + at;
+        for part in parts {
+            self.mem.write(to, part);
+            to += part.len();
+        }
+        self.protect_span(place, Span { at, len });
+    }
+
     /// Stores a small value at an offset into a zone, without parity. Calls nothing.
     #[inline]
     pub(super) fn put<T: IntoBytes + Immutable>(&self, zone: Zone, at: usize, value: T) {

@@ -120,9 +120,7 @@ impl Stream {
         }
         .ok_or(EBUSY)?;
         let mut ring = self.ring();
-        for part in parts {
-            area.append_at(&self.place, &mut ring, part);
-        }
+        area.append_parts_at(&self.place, &mut ring, parts);
         context::write_barrier();
         self.set_ring(area, &ring);
         // A reset must not find it in a write-combining buffer.
