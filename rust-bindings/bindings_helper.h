@@ -38,6 +38,7 @@
 #include <linux/printk.h>
 #include <linux/pstore_ram.h>
 #include <linux/reboot.h>
+#include <linux/shrinker.h>
 #include <linux/string.h>
 #include <linux/suspend.h>
 #include <linux/sysfs.h>
@@ -75,3 +76,4 @@ static const u32 MPSTORE_IOMMU_NONE = U32_MAX;
 static const u32 MPSTORE_IOMMU_IDENTITY = IOMMU_DOMAIN_IDENTITY;
 static const u32 MPSTORE_IOMMU_DMA = IOMMU_DOMAIN_DMA;
 static const u32 MPSTORE_IOMMU_DMA_FQ = IOMMU_DOMAIN_DMA_FQ;
+static const int MPSTORE_DEFAULT_SEEKS = DEFAULT_SEEKS;

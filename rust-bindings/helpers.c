@@ -3,6 +3,7 @@
 
 #include <linux/blk-integrity.h>
 #include <linux/blkdev.h>
+#include <linux/capability.h>
 #include <linux/cc_platform.h>
 #include <linux/crash_dump.h>
 #include <linux/cred.h>
@@ -292,6 +293,11 @@ struct platform_device *mpstore_platform_device_find(const char *name)
 const char *mpstore_release(void)
 {
 	return init_uts_ns.name.release;
+}
+
+bool mpstore_has_syslog(void)
+{
+	return ns_capable_noaudit(&init_user_ns, CAP_SYSLOG);
 }
 
 void mpstore_fregs_arguments(struct ftrace_regs *fregs, unsigned long to[4])

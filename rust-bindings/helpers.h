@@ -90,6 +90,7 @@ struct platform_device *mpstore_platform_device_find(const char *name);
 const char *mpstore_release(void);
 
 /* linux/ftrace_regs.h */
+bool mpstore_has_syslog(void);
 void mpstore_fregs_arguments(struct ftrace_regs *fregs, unsigned long to[4]);
 unsigned long mpstore_fregs_return_value(struct ftrace_regs *fregs);
 

@@ -139,11 +139,17 @@ pub(crate) trait Backend: Send + Sync {
     /// Calls `f` for every record that can be read. May sleep.
     fn records(&self, f: &mut dyn FnMut(&RecordInfo) -> Result) -> Result;
 
-    /// What [`Self::records`] left open ([`RecordInfo::open`]): how many bytes of content a record
-    /// has, and whether they are still compressed because they can't be decompressed. `ESTALE` if
-    /// another has taken its place. May sleep.
-    fn settle(&self, _id: &RecordId) -> Result<(usize, bool)> {
+    /// What [`Self::records`] left open ([`RecordInfo::open`]): the content of a record, and whether
+    /// it is still compressed because it can't be decompressed. `ESTALE` if another has taken its
+    /// place. May sleep.
+    fn settle(&self, _id: &RecordId) -> Result<(KVVec<u8>, bool)> {
         Err(ESTALE)
+    }
+
+    /// Whether a record that [`Self::settle`] gave the content of is still there; `ESTALE` if
+    /// another has taken its place. May sleep.
+    fn still(&self, _id: &RecordId) -> Result {
+        Ok(())
     }
 
     /// Calls `f` for every run of the recorder of which it keeps records apart from the others'.

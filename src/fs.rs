@@ -26,6 +26,10 @@ use crate::{
             Bell,
             Job, //
         },
+        shrinker::{
+            self,
+            Shrink, //
+        },
         sysctl::{
             self,
             Sysctl, //
@@ -35,7 +39,8 @@ use crate::{
 };
 use catalog::{
     Catalog,
-    Item, //
+    Item,
+    Spare, //
 };
 use kernel::{
     new_mutex,
@@ -128,6 +133,8 @@ pub(crate) struct Tree {
     restrict: Option<Sysctl>,
     #[pin]
     catalog: Mutex<Catalog>,
+    /// What the catalog could give back.
+    spare: Spare,
     /// The layouts that are mounted, a bit each. Changed under the catalog's mutex.
     mounted: Atomic<u32>,
 }
@@ -147,6 +154,10 @@ impl Tree {
     /// Whether the caller may see and erase what the kernel and others said: the rule of
     /// `dmesg(1)`. What can't be known counts as restricted.
     fn check_permission(&self) -> Result {
+        // Who has it need not ask further.
+        if sysctl::has_syslog() {
+            return Ok(());
+        }
         let mut value = [0; 8];
         let free = self
             .restrict
@@ -283,7 +294,7 @@ impl vfs::Tree for Tree {
     fn open(&self, item: &Item) -> Result<vfs::Content> {
         self.check_permission()?;
         let record = item.record().ok_or(EISDIR)?;
-        record.source.open(&record.id).inspect_err(|e| {
+        item.open().inspect_err(|e| {
             // Another record has its place. The VFS looks the name up again.
             if *e == ESTALE {
                 let mut catalog = self.catalog.lock();
@@ -324,6 +335,18 @@ impl Job for Tree {
     }
 }
 
+impl Shrink for Tree {
+    fn held(&self) -> usize {
+        self.spare.bytes()
+    }
+
+    fn give_back(&self, bytes: usize) -> Option<usize> {
+        // Who has it may be the one that wants the memory.
+        let catalog = self.catalog.try_lock()?;
+        Some(catalog.give_back(bytes))
+    }
+}
+
 /// The registered filesystem.
 ///
 /// Dropped in the order of the fields: no new mounts, then the place to mount on. Before that the
@@ -331,6 +354,7 @@ impl Job for Tree {
 pub(crate) struct PstoreFs {
     registration: vfs::Registration<Tree>,
     _mount_point: Option<vfs::MountPoint>,
+    _shrinker: shrinker::Registration<Tree>,
     dispatcher: Arc<Dispatcher>,
 }
 
@@ -352,18 +376,20 @@ impl PstoreFs {
                 )
             })
             .ok();
-        let shown = dispatcher.clone();
+        let (shown, catalog) = (dispatcher.clone(), Catalog::new()?);
         let tree = Arc::pin_init(
             pin_init!(Tree {
                 dispatcher: shown,
                 layout,
                 kmsg_bytes,
                 restrict,
-                catalog <- new_mutex!(Catalog::new()),
+                spare: catalog.spare(),
+                catalog <- new_mutex!(catalog),
                 mounted: Atomic::new(0),
             }),
             GFP_KERNEL,
         )?;
+        let _shrinker = shrinker::Registration::new(tree.clone())?;
         let registration = vfs::Registration::new(&TYPE, tree.clone(), module, NAME)?;
         let mount_point = match registration.displaced() {
             // The in-tree pstore, which has made the mount point as well.
@@ -389,6 +415,7 @@ impl PstoreFs {
         let this = Self {
             registration,
             _mount_point: mount_point,
+            _shrinker,
             dispatcher,
         };
         this.dispatcher.set_news(Some(Bell::new(tree)?))?;

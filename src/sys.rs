@@ -53,6 +53,7 @@ pub(crate) mod platform;
 pub(crate) mod random;
 pub(crate) mod raw_lock;
 pub(crate) mod reboot;
+pub(crate) mod shrinker;
 pub(crate) mod slots;
 pub(crate) mod staging;
 pub(crate) mod sysctl;

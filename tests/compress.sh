@@ -6,7 +6,7 @@
 # vm: timeout=300 boots=5
 # kernels: custom debug stock
 . /tests/lib.sh
-plan 71
+plan 78
 PARAMS=/sys/module/mpstore/parameters
 LINES_N=900
 
@@ -26,6 +26,13 @@ fill() { ttytool kmsg $LINES_N "$(uuid "$1")"; }
 text() { tail -n +2 "$1" | sed '/^$/,/^ECC: /d'; }
 title_is() { [ "$(head -n 1 "$1")" = "$2" ] || { echo "$1 begins with '$(head -n 1 "$1")'"; return 1; }; }
 sums() { (cd "$PSTORE" && find . -type f | sort | xargs sha256sum); }
+TRACING=/sys/kernel/tracing
+# inflated COMMAND...: how often something was decompressed; what it prints is in /tmp/out.
+inflated() {
+	echo >$TRACING/trace
+	"$@" >/tmp/out
+	grep -c 'inflates:' $TRACING/trace
+}
 # stored ADDRESS: what a zone says its record takes (little endian at 8).
 stored() { dd if=/dev/mem bs=1 skip=$(($1 + 8)) count=4 2>/dev/null | hexdump -e '1/4 "%u\n"'; }
 letter() { dd if=/dev/mem bs=1 skip=$(($1 + 12)) count=34 2>/dev/null | head -n 1 | tail -c 2; }
@@ -102,6 +109,39 @@ case $STAGE in
 	mount_pstore
 	sums >/tmp/zstd
 	check "to the same bytes" cmp /tmp/none /tmp/zstd
+	unload
+
+	# --- what a listing has decompressed is there for who reads, once
+	mkdir -p $TRACING
+	[ -e $TRACING/kprobe_events ] || mount -t tracefs tracefs $TRACING
+	echo 'p:inflates zlib_inflateInit2' >$TRACING/kprobe_events
+	echo 1 >$TRACING/events/kprobes/inflates/enable
+	load deflate
+	mount_pstore
+	listed=$(inflated ls -lR $PSTORE)
+	all=$(wc -l </tmp/none)
+	check "a listing decompresses each record once" test "$all" -gt 4 -a "$listed" = "$all"
+	check "who reads them then, none" test "$(inflated sums)" = 0
+	cp /tmp/out /tmp/first
+	check "who reads them again, each once" test "$(inflated sums)" = "$all"
+	check "with the same bytes, both times" sh -c "cmp /tmp/none /tmp/first && cmp /tmp/none /tmp/out"
+	umount_pstore
+	mount_pstore
+	ls -lR $PSTORE >/dev/null
+	echo 2 >/proc/sys/vm/drop_caches
+	given=$(inflated sums)
+	check "where memory is short it is given back, and made again" \
+		sh -c "[ $given = $all ] && cmp /tmp/none /tmp/out"
+	umount_pstore
+	mount_pstore
+	ls -lR $PSTORE >/dev/null
+	printf '====1700000001.000001-C\n' | put 12
+	cat $PSTORE/small/dmesg-small-0 >/tmp/out
+	check "what has taken a record's place since is shown, not the record" \
+		test "$(stat -c %Y $PSTORE/small/dmesg-small-0)" = 1700000001
+	check "all of it" sh -c "sha256sum </tmp/out | cut -c1-64 | grep -f - /tmp/none"
+	echo 0 >$TRACING/events/kprobes/inflates/enable
+	echo >$TRACING/kprobe_events
 	unload
 
 	# --- damage, on the small region: zone 0 has the panic.

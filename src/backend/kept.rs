@@ -95,8 +95,12 @@ impl Backend for Kept {
         self.ram.records(f)
     }
 
-    fn settle(&self, id: &RecordId) -> Result<(usize, bool)> {
+    fn settle(&self, id: &RecordId) -> Result<(KVVec<u8>, bool)> {
         self.ram.settle(id)
+    }
+
+    fn still(&self, id: &RecordId) -> Result {
+        self.ram.still(id)
     }
 
     fn read(&self, id: &RecordId) -> Result<KVVec<u8>> {

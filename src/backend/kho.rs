@@ -809,7 +809,7 @@ impl Backend for Kho {
         Ok(())
     }
 
-    fn settle(&self, id: &RecordId) -> Result<(usize, bool)> {
+    fn settle(&self, id: &RecordId) -> Result<(KVVec<u8>, bool)> {
         let (number, inner) = Self::split(id);
         if number == self.number {
             return self.ram.settle(&inner);
@@ -818,6 +818,19 @@ impl Backend for Kho {
         let mut all = state.old.iter();
         let kept = all.find(|kept| kept.info.number == number).ok_or(ESTALE)?;
         kept.open(&self.name)?.settle(&inner)
+    }
+
+    fn still(&self, id: &RecordId) -> Result {
+        let (number, inner) = Self::split(id);
+        if number == self.number {
+            return self.ram.still(&inner);
+        }
+        // Nobody writes to what another kernel has left.
+        let state = self.state.lock();
+        let mut all = state.old.iter();
+        all.any(|kept| kept.info.number == number)
+            .then_some(())
+            .ok_or(ESTALE)
     }
 
     fn read(&self, id: &RecordId) -> Result<KVVec<u8>> {

@@ -333,9 +333,16 @@ impl Backend for Ram {
         Ok(())
     }
 
-    fn settle(&self, id: &RecordId) -> Result<(usize, bool)> {
+    fn settle(&self, id: &RecordId) -> Result<(KVVec<u8>, bool)> {
         match id.kind {
             Kind::Dmesg => self.slots.settle(&self.name, &self.area, &self.layout, id),
+            _ => Err(ESTALE),
+        }
+    }
+
+    fn still(&self, id: &RecordId) -> Result {
+        match id.kind {
+            Kind::Dmesg => self.slots.still(&self.area, &self.layout, id),
             _ => Err(ESTALE),
         }
     }

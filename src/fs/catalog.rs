@@ -22,7 +22,7 @@ use crate::{
         Stamp, //
     },
     sys::{
-        time,
+        shrinker, time,
         vfs::{
             Content,
             FileInfo,
@@ -34,6 +34,7 @@ use crate::{
     },
 };
 use kernel::{
+    new_spinlock,
     prelude::*,
     rbtree::RBTree,
     str::CString,
@@ -44,12 +45,60 @@ use kernel::{
             Relaxed,
             Release, //
         },
-        Arc, //
+        Arc,
+        SpinLock, //
     },
 };
 
 /// What the names of records end in that can't be decompressed.
 const SUFFIX: &str = ".enc.z";
+
+/// How many bytes of [`Text`] there are.
+#[derive(Clone)]
+struct Held(Arc<Atomic<u64>>);
+
+impl Held {
+    fn get(&self) -> usize {
+        usize::try_from(self.0.load(Relaxed)).unwrap_or(usize::MAX)
+    }
+}
+
+/// Content that had to be made before a record could be listed, kept for who opens it first. What
+/// reads a directory and then its files would else have each record decompressed twice.
+struct Text {
+    bytes: KVVec<u8>,
+    /// What was counted for it.
+    size: u64,
+    held: Held,
+}
+
+impl Text {
+    /// [`None`] where memory is short: all texts together are at most as much as is left then. Task
+    /// context.
+    fn new(bytes: KVVec<u8>, held: &Held) -> Option<Self> {
+        let size = bytes.capacity();
+        if held.get().saturating_add(size) > shrinker::available() {
+            return None;
+        }
+        let size = size as u64;
+        held.0.fetch_add(size, Relaxed);
+        Some(Self {
+            bytes,
+            size,
+            held: held.clone(),
+        })
+    }
+
+    fn into_bytes(mut self) -> KVVec<u8> {
+        core::mem::take(&mut self.bytes)
+    }
+}
+
+impl Drop for Text {
+    fn drop(&mut self) {
+        self.held.0.fetch_add(self.size.wrapping_neg(), Relaxed);
+    }
+}
 
 /// A record, or the directory of a backend.
 #[pin_data]
@@ -62,6 +111,8 @@ pub(crate) struct Item {
     found: Time,
     #[pin]
     kept: Kept,
+    #[pin]
+    text: SpinLock<Option<Text>>,
 }
 
 /// Whose records a directory has.
@@ -105,15 +156,22 @@ impl Source {
         }
     }
 
-    fn settle(&self, id: &RecordId) -> Result<(usize, bool)> {
+    fn settle(&self, id: &RecordId) -> Result<(KVVec<u8>, bool)> {
         match self {
             Self::Backend(entry) => entry.backend().settle(id),
             Self::InTree(_) => Err(ESTALE),
         }
     }
 
+    fn still(&self, id: &RecordId) -> Result {
+        match self {
+            Self::Backend(entry) => entry.backend().still(id),
+            Self::InTree(_) => Err(ESTALE),
+        }
+    }
+
     /// What is in a record; `ESTALE` if another has its place. May sleep.
-    pub(super) fn open(&self, id: &RecordId) -> Result<Content> {
+    fn open(&self, id: &RecordId) -> Result<Content> {
         match self {
             Self::Backend(entry) => Ok(Content::Bytes(entry.backend().read(id)?)),
             Self::InTree(other) => other.open(id),
@@ -171,6 +229,7 @@ impl Item {
                 record,
                 alive: Atomic::new(true),
                 kept <- Kept::new(),
+                text <- new_spinlock!(None),
             }),
             GFP_KERNEL,
         )
@@ -181,9 +240,24 @@ impl Item {
         self.record.as_ref()
     }
 
+    /// What is in it; `ESTALE` if another record has its place. May sleep.
+    pub(super) fn open(&self) -> Result<Content> {
+        let record = self.record().ok_or(EISDIR)?;
+        let Some(text) = self.take_text() else {
+            return record.source.open(&record.id);
+        };
+        record.source.still(&record.id)?;
+        Ok(Content::Bytes(text.into_bytes()))
+    }
+
+    fn take_text(&self) -> Option<Text> {
+        self.text.lock().take()
+    }
+
     /// It is gone: nobody finds it any more. What is open stays so.
     fn kill(&self) {
         self.alive.store(false, Release);
+        drop(self.take_text());
     }
 
     /// Whether it stands for the record that `info` tells of, which may have grown.
@@ -200,7 +274,7 @@ impl Item {
 
     /// Finds out what its name and its size are, which a mount does not wait for. Answers whether
     /// it is there at all. To be called with the catalog locked. May sleep.
-    fn settle(&self) -> bool {
+    fn settle(&self, held: &Held) -> bool {
         let Some(record) = &self.record else {
             return true;
         };
@@ -208,11 +282,14 @@ impl Item {
             return true;
         }
         match record.source.settle(&record.id) {
-            Ok((size, packed)) => {
-                record.size.store(size as u64, Relaxed);
+            Ok((text, packed)) => {
+                record.size.store(text.len() as u64, Relaxed);
                 record
                     .state
                     .store(if packed { PACKED } else { WHOLE }, Relaxed);
+                if !packed {
+                    *self.text.lock() = Text::new(text, held);
+                }
                 true
             }
             // Another has its place: the next look at the backend finds that one.
@@ -292,6 +369,7 @@ struct Shelf {
     /// In the order of their numbers. Those that are gone stay until the backend is looked at
     /// again.
     by_number: KVVec<Arc<Item>>,
+    held: Held,
 }
 
 impl Shelf {
@@ -375,7 +453,7 @@ impl Shelf {
         // The number may have been written otherwise, and there may be a suffix.
         self.by_key
             .get(&(kind.index(), id))
-            .filter(|item| item.alive() && item.settle() && item.name() == name)
+            .filter(|item| item.alive() && item.settle(&self.held) && item.name() == name)
     }
 
     /// The file with the least number from `from` on.
@@ -384,7 +462,7 @@ impl Shelf {
         self.by_number
             .get(start..)?
             .iter()
-            .find(|item| item.alive() && item.settle())
+            .find(|item| item.alive() && item.settle(&self.held))
     }
 
     fn kill(&self) {
@@ -402,17 +480,49 @@ pub(super) struct Catalog {
     told: Option<CString>,
     /// The number of the next item. Never used twice.
     next: u64,
+    held: Held,
+}
+
+/// How many bytes of memory a catalog could give back, for those who don't lock it.
+pub(super) struct Spare(Held);
+
+impl Spare {
+    /// Any context.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.get()
+    }
 }
 
 impl Catalog {
-    /// Empty.
-    pub(super) fn new() -> Self {
-        Self {
+    /// Empty. May sleep.
+    pub(super) fn new() -> Result<Self> {
+        Ok(Self {
             shelves: KVec::new(),
             intree: None,
             told: None,
             next: FIRST,
+            held: Held(Arc::new(Atomic::new(0), GFP_KERNEL)?),
+        })
+    }
+
+    /// Tells how much it could give back.
+    pub(super) fn spare(&self) -> Spare {
+        Spare(self.held.clone())
+    }
+
+    /// Gives back so many bytes of what it has only to be faster, or all; answers how many. Waits for
+    /// no memory.
+    pub(super) fn give_back(&self, bytes: usize) -> usize {
+        let mut given = 0usize;
+        for item in self.shelves.iter().flat_map(|shelf| &shelf.by_number) {
+            if given >= bytes {
+                break;
+            }
+            if let Some(text) = item.take_text() {
+                given = given.saturating_add(text.bytes.capacity());
+            }
         }
+        given
     }
 
     /// Forgets everything.
@@ -541,6 +651,7 @@ impl Catalog {
                 dir,
                 by_key: RBTree::new(),
                 by_number: KVVec::new(),
+                held: self.held.clone(),
             },
             GFP_KERNEL,
         )?;

@@ -24,6 +24,12 @@ pub(crate) fn capable_syslog() -> bool {
     unsafe { kernel::bindings::capable(kernel::bindings::CAP_SYSLOG as i32) }
 }
 
+/// The same, without a word to the audit. Task context.
+pub(crate) fn has_syslog() -> bool {
+    // SAFETY: No preconditions but a task.
+    unsafe { bindings::mpstore_has_syslog() }
+}
+
 /// An open sysctl.
 ///
 /// # Invariants

@@ -299,12 +299,18 @@ impl Slots {
         area: &Area,
         layout: &RamLayout,
         id: &RecordId,
-    ) -> Result<(usize, bool)> {
+    ) -> Result<(KVVec<u8>, bool)> {
         let text = self.fetch(area, layout, id)?;
         if let Some(why) = text.damage {
             self.complain(name, usize::try_from(id.id)?, why);
         }
-        Ok((text.bytes.len(), text.damage.is_some()))
+        Ok((text.bytes, text.damage.is_some()))
+    }
+
+    /// Whether a record is still there. May sleep.
+    pub(super) fn still(&self, area: &Area, layout: &RamLayout, id: &RecordId) -> Result {
+        let _guard = self.lock.lock().ok_or(EBUSY)?;
+        self.same(area, layout, id).map(drop)
     }
 
     /// Says, once for each record, why it is shown as it is.
