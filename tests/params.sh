@@ -7,7 +7,7 @@
 # vm: timeout=240
 # kernels: custom debug stock
 . /tests/lib.sh
-plan 105
+plan 106
 PARAMS=/sys/module/mpstore/parameters
 A="mem_address=$REGION_A mem_size=$REGION_A_SIZE"
 AB="mem_address=$REGION_A,$REGION_B mem_size=$REGION_A_SIZE"
@@ -204,6 +204,8 @@ bad "a name that the crash kernel's part has, strict" EBUSY \
 # --- one good, one bad: with strict=1 that is bad
 bad "a bad region beside a good one, strict" EINVAL "mem_address=0x1000000 mem_size=0x100000: " \
 	mem_address=$REGION_A,0x1000000 mem_size=0x100000 strict=1
+bad "EFI variables of a machine that was not started by UEFI, strict" EOPNOTSUPP \
+	"efi: this machine has no EFI variables: it was not started by UEFI, or with noefi or efi=noruntime" strict=1 efi=Y
 bad "a test backend that can't register, strict" EIO "mem0: can't register" \
 	$A $MEM test_mem_fault=register strict=1
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Life after life, with every frontend and every kind of backend at once: two regions of memory, one with
-# parity, KHO, and three disks whose controllers are taken over in a panic. While writers number their
+# parity, KHO, EFI variables, and three disks whose controllers are taken over in a panic. While writers number their
 # lines, backends come and go by configfs, the tree is mounted, read and unmounted, and records are
 # removed. Then the machine dies, by lot: a panic in one of four contexts, the reset button, a loss of
 # power, a reboot, a kexec. In the next life each backend that outlives such a death must have every line
@@ -11,7 +11,7 @@
 # $SOAK lives, 300 if that is not given (make lives SOAK=N). The lot is drawn from RUN_ID, which is in
 # the output, and the number of the life.
 #
-# vm: mem=1G kexec timeout=300 quiet=200 boots=5000
+# vm: mem=1G kexec timeout=300 quiet=200 boots=5000 firmware=ovmf
 # cmdline: kho=on kho_scratch=16M,64M,16M
 # kernels: custom
 # disk: virtio 8M parts=2:noise,2 disable-legacy=on
@@ -33,7 +33,7 @@ DEATHS="process softirq hardirq nmi reset power reboot kexec"
 death_of() { echo "$DEATHS" | cut -d' ' -f$((1 + $(lot "death $1" 8))); }
 
 load() {
-	load_mpstore mem_address=$REGION_A,$REGION_B mem_size=$REGION_A_SIZE,$REGION_B_SIZE ecc=0,1,0,0,0 kho=Y \
+	load_mpstore mem_address=$REGION_A,$REGION_B mem_size=$REGION_A_SIZE,$REGION_B_SIZE ecc=0,1,0,0,0 kho=Y efi=Y \
 		blkdev=/dev/vda2,/dev/nvme0n1p2,/dev/sda2 record_size=0x8000 console_size=0x10000 \
 		pmsg_size=0x10000 tty_size=0x10000 kmsg_size=0x20000 tty_names=ttyS2
 }
@@ -126,7 +126,7 @@ die() {
 # --- what is left of it
 survives() { # BACKEND DEATH
 	case $1-$2 in
-	kho-kexec | ramoops-kexec | ramoops1-kexec | blk*) return 0 ;;
+	kho-kexec | ramoops-kexec | ramoops1-kexec | blk* | efi-*) return 0 ;;
 	kho-* | *-kexec | ramoops*-power) return 1 ;;
 	esac
 }
@@ -176,7 +176,10 @@ left() {
 		set -- "$1" "$2" "$6" "$4" ;;
 	*) set -- "$1" $OLDER ;;
 	esac
-	stream "$1" pmsg pmsg "$2" && stream "$1" tty tty "$4" && stream "$1" console kmsg "$3" || return 1
+	# The firmware takes dumps only.
+	if [ "$1" != efi ]; then
+		stream "$1" pmsg pmsg "$2" && stream "$1" tty tty "$4" && stream "$1" console kmsg "$3" || return 1
+	fi
 	case $DEATH in
 	process | softirq | hardirq | nmi) dumped "$1" Panic "mpstore_crash: asked for in" || return 1 ;;
 	esac
@@ -185,7 +188,7 @@ left() {
 }
 all_left() {
 	_rc=0
-	for _b in ramoops ramoops1 kho blk blk1 blk2; do
+	for _b in ramoops ramoops1 kho efi blk blk1 blk2; do
 		left $_b || _rc=1
 	done
 	[ $_rc = 0 ] || ls -lR $PSTORE
