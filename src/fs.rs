@@ -154,7 +154,7 @@ impl Tree {
     /// Whether the caller may see and erase what the kernel and others said: the rule of
     /// `dmesg(1)`. What can't be known counts as restricted.
     fn check_permission(&self) -> Result {
-        // Who has it need not ask further.
+        // With `CAP_SYSLOG` it does not matter what the sysctl says.
         if sysctl::has_syslog() {
             return Ok(());
         }

@@ -445,6 +445,20 @@ mod tests {
     }
 
     #[test]
+    fn times_are_those_of_format() {
+        let ends = [
+            0, 1, 9, 10, 99, 100, 101, 999, 1000, 1005, 9999, 10_000, 12_345, 99_999, 100_000,
+        ];
+        for sec in ends {
+            for usec in [0, 1, 10, 100, 1000, 10_000, 100_000, 123_456, 999_999] {
+                let line = stamped((sec * 1_000_000 + usec) * 1000 + 999, b"pts0", false);
+                let want = format!("[{sec:5}.{usec:06}] pts0: ");
+                assert_eq!(String::from_utf8(line).unwrap(), want);
+            }
+        }
+    }
+
+    #[test]
     fn progress_is_kept_once_a_second() {
         let mut alone = vec![(0, "start\n")];
         let mut ahead = alone.clone();
@@ -552,7 +566,8 @@ mod tests {
 
     #[test]
     fn lines_are_split_at_the_first_line_feed() {
-        for len in 0..40 {
+        // Words are looked at four at a time, then one, then bytes.
+        for len in 0..80 {
             // With bytes that differ from a line feed in one bit, or by one.
             let text: Vec<u8> = (0..len).map(|i| b"\x0b\x8a\x09\0\xffx"[i % 6]).collect();
             assert_eq!(split_line(&text), (&text[..], &[][..]));
