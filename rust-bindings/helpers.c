@@ -85,11 +85,6 @@ bool mpstore_raw_spin_trylock_irqsave(struct raw_spinlock *lock, unsigned long *
 	return true;
 }
 
-void mpstore_raw_spin_unlock_irqrestore(struct raw_spinlock *lock, unsigned long flags)
-{
-	raw_spin_unlock_irqrestore(lock, flags);
-}
-
 bool mpstore_in_nmi(void)
 {
 	return in_nmi();
@@ -173,22 +168,22 @@ out:
 	return done;
 }
 
-notrace void mpstore_preempt_disable(void)
+void mpstore_preempt_disable(void)
 {
 	preempt_disable_notrace();
 }
 
-notrace void mpstore_preempt_enable(void)
+void mpstore_preempt_enable(void)
 {
 	preempt_enable_notrace();
 }
 
-notrace unsigned int mpstore_processor_id(void)
+unsigned int mpstore_processor_id(void)
 {
 	return raw_smp_processor_id();
 }
 
-notrace unsigned long mpstore_raw_irq_save(void)
+unsigned long mpstore_raw_irq_save(void)
 {
 	unsigned long flags;
 
@@ -197,7 +192,7 @@ notrace unsigned long mpstore_raw_irq_save(void)
 	return flags;
 }
 
-notrace void mpstore_raw_irq_restore(unsigned long flags)
+void mpstore_raw_irq_restore(unsigned long flags)
 {
 	raw_local_irq_restore(flags);
 }

@@ -57,11 +57,11 @@ void mpstore_iounmap(void *virt);
 /* linux/uaccess.h: does not sleep; after a fault, false, and a part may be copied. */
 bool mpstore_copy_user_words(void *to, unsigned long from, size_t n);
 
-/* linux/preempt.h: notrace, for they are in the way of every record. */
+/* linux/preempt.h */
 void mpstore_preempt_disable(void);
 void mpstore_preempt_enable(void);
 
-/* linux/smp.h, linux/irqflags.h: called in trace callbacks, hence notrace. */
+/* linux/smp.h, linux/irqflags.h: called in trace callbacks, so they may not be traced: Kbuild. */
 unsigned int mpstore_processor_id(void);
 unsigned long mpstore_raw_irq_save(void);
 void mpstore_raw_irq_restore(unsigned long flags);
