@@ -1,19 +1,20 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # Life after life, with every frontend and every kind of backend at once: two regions of memory, one with
-# parity, KHO, EFI variables, and three disks whose controllers are taken over in a panic. While writers number their
-# lines, backends come and go by configfs, the tree is mounted, read and unmounted, and records are
-# removed. Then the machine dies, by lot: a panic in one of four contexts, the reset button, a loss of
-# power, a reboot, a kexec. In the next life each backend that outlives such a death must have every line
-# that was reported stored: each stream ends with the last of them or later, and has no gap before that,
-# since a ring drops the oldest; a panic's dump and an oops' are whole. Of a disk's ring that a reset or a
-# loss of power cut off between data and header, the newest lines may come first.
+# parity, KHO, EFI variables, flash, and three disks whose controllers are taken over in a panic; on Debian's kernel
+# ACPI's ERST in place of KHO and flash. While writers number their lines, backends come and go by configfs, the
+# tree is mounted, read and unmounted, and records are removed. Then the machine dies, by lot: a panic in one of
+# four contexts, the reset button, a loss of power, a reboot, a kexec. In the next life each backend that outlives
+# such a death must have every line that was reported stored: each stream ends with the last of them or later, and
+# has no gap before that, since a ring drops the oldest; a panic's dump and an oops' are whole. Of a disk's ring
+# that a reset or a loss of power cut off between data and header, the newest lines may come first.
 # $SOAK lives, 300 if that is not given (make lives SOAK=N). The lot is drawn from RUN_ID, which is in
 # the output, and the number of the life.
 #
-# vm: mem=1G kexec timeout=300 quiet=200 boots=5000 firmware=ovmf
+# vm: mem=1G kexec timeout=300 quiet=200 boots=5000 firmware=ovmf erst=64K
 # cmdline: kho=on kho_scratch=16M,64M,16M
-# kernels: custom
+# cmdline@stock: pstore.backend=none
+# kernels: custom stock
 # disk: virtio 8M parts=2:noise,2 disable-legacy=on
 # disk: nvme 8M parts=2:noise,2
 # disk: ahci 8M parts=2:noise,2
@@ -24,6 +25,9 @@
 DISK=/dev/vdb
 SOAK=${SOAK:-300}
 CFG=/sys/kernel/config/mpstore
+# Flash that is memory (tests/guest/mtd), behind the regions.
+FLASH=0x18300000
+FLASH_SIZE=0x100000
 plan $((SOAK + 2))
 expect_log 'Kernel panic - not syncing: mpstore_crash'
 
@@ -32,10 +36,17 @@ lot() { echo $((0x$(echo "$RUN_ID $1" | md5sum | cut -c1-7) % $2)); }
 DEATHS="process softirq hardirq nmi reset power reboot kexec"
 death_of() { echo "$DEATHS" | cut -d' ' -f$((1 + $(lot "death $1" 8))); }
 
+BACKENDS="ramoops ramoops1 efi blk blk1 blk2"
+DISKS=/dev/vda2,/dev/nvme0n1p2,/dev/sda2
+case $(uname -r) in
+*-mpstore) BACKENDS="$BACKENDS kho mtd" MORE="kho=Y ecc=0,1,0,0,0,0 blkdev=$DISKS,mtd:mpstore_test" ;;
+*) BACKENDS="$BACKENDS erst" MORE="erst=Y ecc=0,1,0,0,0 blkdev=$DISKS" ;;
+esac
 load() {
-	load_mpstore mem_address=$REGION_A,$REGION_B mem_size=$REGION_A_SIZE,$REGION_B_SIZE ecc=0,1,0,0,0 kho=Y efi=Y \
-		blkdev=/dev/vda2,/dev/nvme0n1p2,/dev/sda2 record_size=0x8000 console_size=0x10000 \
-		pmsg_size=0x10000 tty_size=0x10000 kmsg_size=0x20000 tty_names=ttyS2
+	# shellcheck disable=SC2086
+	load_mpstore mem_address=$REGION_A,$REGION_B mem_size=$REGION_A_SIZE,$REGION_B_SIZE efi=Y $MORE \
+		record_size=0x8000 console_size=0x10000 pmsg_size=0x10000 tty_size=0x10000 kmsg_size=0x20000 \
+		tty_names=ttyS2
 }
 
 # --- a life
@@ -111,6 +122,7 @@ die() {
 	reset | power) sleep 3 ;;
 	esac
 	acks ACKS
+	save VIOLATIONS "$(cat /sys/module/mpstore_mtd/parameters/violations 2>/dev/null || echo 0)"
 	next_stage $((STAGE + 1))
 	case $_death in
 	process | softirq | hardirq) crash panic@$_death ;;
@@ -126,8 +138,8 @@ die() {
 # --- what is left of it
 survives() { # BACKEND DEATH
 	case $1-$2 in
-	kho-kexec | ramoops-kexec | ramoops1-kexec | blk* | efi-*) return 0 ;;
-	kho-* | *-kexec | ramoops*-power) return 1 ;;
+	kho-kexec | ramoops-kexec | ramoops1-kexec | mtd-kexec | blk* | efi-* | erst-*) return 0 ;;
+	kho-* | *-kexec | ramoops*-power | mtd-power) return 1 ;;
 	esac
 }
 # stream BACKEND KIND NAME LEAST
@@ -176,10 +188,12 @@ left() {
 		set -- "$1" "$2" "$6" "$4" ;;
 	*) set -- "$1" $OLDER ;;
 	esac
-	# The firmware takes dumps only.
-	if [ "$1" != efi ]; then
-		stream "$1" pmsg pmsg "$2" && stream "$1" tty tty "$4" && stream "$1" console kmsg "$3" || return 1
-	fi
+	case $1 in
+	# They take dumps only.
+	efi | erst | mtd) ;;
+	*)
+		stream "$1" pmsg pmsg "$2" && stream "$1" tty tty "$4" && stream "$1" console kmsg "$3" || return 1 ;;
+	esac
 	case $DEATH in
 	process | softirq | hardirq | nmi) dumped "$1" Panic "mpstore_crash: asked for in" || return 1 ;;
 	esac
@@ -188,9 +202,10 @@ left() {
 }
 all_left() {
 	_rc=0
-	for _b in ramoops ramoops1 kho efi blk blk1 blk2; do
+	for _b in $BACKENDS; do
 		left $_b || _rc=1
 	done
+	[ "$VIOLATIONS" = 0 ] || { echo "$VIOLATIONS things were done to the flash that NAND does not allow"; _rc=1; }
 	[ $_rc = 0 ] || ls -lR $PSTORE
 	return $_rc
 }
@@ -201,9 +216,15 @@ if [ "$STAGE" = 1 ]; then
 	for d in /dev/vda2 /dev/nvme0n1p2 /dev/sda2; do dd if=/dev/zero of=$d bs=64k conv=fsync 2>/dev/null; done
 	wipe $REGION_A $REGION_A_SIZE
 	wipe $REGION_B $REGION_B_SIZE
+	wipe $FLASH $FLASH_SIZE
 	check "the kernel's files outlive a jump" chain_begin || bail "no disk"
 fi
 insmod /mpstore_crash.ko || bail "no crash module"
+case $BACKENDS in
+*mtd*)
+	insmod /modules/mtd.ko
+	insmod /mpstore_mtd.ko address=$FLASH size=$FLASH_SIZE block=0x20000 || bail "no flash" ;;
+esac
 load || bail "no module in life $STAGE"
 if [ "$LIFE" -gt 0 ]; then
 	LINES_SEEN=${SEEN:-0}
