@@ -458,7 +458,8 @@ impl Blk {
         };
         judge(config, &device, &mut buffer, &dumps, streams.as_deref())?;
 
-        let way = Way::new(&device, config, layout.reserve())?;
+        let way = Way::new(&device, config, layout.reserve())
+            .inspect_err(|e| pr_err!("{}: can't be made ready for a panic: {:?}\n", name, e))?;
         match way.missing() {
             Some(why) if !config.best_effort => {
                 pr_err!(

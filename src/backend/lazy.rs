@@ -266,8 +266,18 @@ pub(crate) struct Worker<T: Lazy> {
 }
 
 impl<T: Lazy> Worker<T> {
-    /// Does nothing before the first ring, or a restart. May sleep.
+    /// Does nothing before the first ring, or a restart. Says so if it can't be. May sleep.
     pub(crate) fn new(lazy: Arc<T>) -> Result<Self> {
+        Self::make(&lazy).inspect_err(|e| {
+            pr_err!(
+                "{}: the worker that writes can't start: {:?}\n",
+                lazy.name(),
+                e
+            )
+        })
+    }
+
+    fn make(lazy: &Arc<T>) -> Result<Self> {
         let rounds = Arc::new(Rounds(lazy.clone()), GFP_KERNEL)?;
         let bell = Arc::new(Bell::new(rounds)?, GFP_KERNEL)?;
         let last = Last {
@@ -277,7 +287,7 @@ impl<T: Lazy> Worker<T> {
         Ok(Self {
             _reboot: reboot::Registration::new(Arc::new(last, GFP_KERNEL)?)?,
             bell,
-            lazy,
+            lazy: lazy.clone(),
         })
     }
 

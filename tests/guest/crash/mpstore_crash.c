@@ -21,6 +21,8 @@
  *        hold      live on, but not before another CPU has been kept waiting for
  *                  30 ms: SYMBOL unlocks what the function after= takes, and
  *                  the other CPU enters that with the same first argument
+ *        fail      live on, but SYMBOL is not run, and returns -E of error=E; a pointer
+ *                  that is NULL without that. SYMBOL begins with a call of ftrace.
  * or "spare in=SYMBOL": /proc/self/fail-nth has a pause while its task is in SYMBOL, where the
  * kernel itself can't do without memory; twice at most.
  *
@@ -61,10 +63,10 @@
 #include <asm/apic.h>
 #include <asm/nmi.h>
 
-enum how { PANIC, OOPS, SPIN, RECURSE, HOG, NMI, SLEEP, HOLD };
+enum how { PANIC, OOPS, SPIN, RECURSE, HOG, NMI, SLEEP, HOLD, FAIL };
 
 static const char *const hows[] = {
-	"panic", "oops", "spin", "recurse", "hog", "nmi", "sleep", "hold", NULL
+	"panic", "oops", "spin", "recurse", "hog", "nmi", "sleep", "hold", "fail", NULL
 };
 
 /* What to do, and where that is, for the message. */
@@ -148,6 +150,9 @@ static void come_to_grief(const struct request *request)
 			cpu_relax();
 		mdelay(30);
 		break;
+	case FAIL:
+		/* See at_place(). */
+		break;
 	}
 }
 
@@ -195,7 +200,7 @@ static int at_once(void)
 {
 	const char *where = now.where;
 
-	if (now.how == HOLD) {
+	if (now.how == HOLD || now.how == FAIL) {
 		return -EINVAL;
 	} else if (!strcmp(where, "process")) {
 		if (now.how == SPIN)
@@ -250,16 +255,33 @@ static bool of_the_victim(void)
 	return current == READ_ONCE(victim) && !in_hardirq() && !in_serving_softirq();
 }
 
+/* What `fail` returns. */
+static unsigned long error;
+
+/* Where a function that is not to be run goes on. */
+static noinline notrace void only_return(void)
+{
+	asm volatile("");
+}
+
 static int at_place(struct kprobe *probe, struct pt_regs *regs)
 {
 	if (!of_the_victim() || !READ_ONCE(counting) || --entries)
 		return 0;
 	/* Its own death may lead it here again. */
 	WRITE_ONCE(victim, NULL);
+	if (there.how == FAIL) {
+		regs_set_return_value(regs, -error);
+		instruction_pointer_set(regs, (unsigned long)only_return);
+		return 1;
+	}
 	WRITE_ONCE(held, regs_get_kernel_argument(regs, 0));
 	come_to_grief(&there);
 	return 0;
 }
+
+/* With one the probe may change where the task goes on. */
+static void behind_place(struct kprobe *probe, struct pt_regs *regs, unsigned long flags) {}
 
 static int at_start(struct kprobe *probe, struct pt_regs *regs)
 {
@@ -294,6 +316,8 @@ static int set_probe(struct kprobe *probe, const char *symbol, kprobe_pre_handle
 	memset(probe, 0, sizeof(*probe));
 	probe->symbol_name = symbol;
 	probe->pre_handler = handler;
+	if (there.how == FAIL)
+		probe->post_handler = behind_place;
 	ret = register_kprobe(probe);
 	*set = !ret;
 	if (ret)
@@ -311,6 +335,7 @@ static int at_a_place(enum how how, char *args)
 	there.how = how;
 	there.where[0] = after[0] = '\0';
 	entries = 1;
+	error = 0;
 	anybody = false;
 	while ((word = strsep(&args, " "))) {
 		if (!strncmp(word, "in=", 3))
@@ -319,6 +344,8 @@ static int at_a_place(enum how how, char *args)
 			strscpy(after, word + 6);
 		else if (!strcmp(word, "any"))
 			anybody = true;
+		else if (!strncmp(word, "error=", 6) && !kstrtoul(word + 6, 0, &error))
+			continue;
 		else if (strncmp(word, "nth=", 4) || kstrtoint(word + 4, 0, &entries) || entries < 1)
 			return -EINVAL;
 	}

@@ -1,0 +1,205 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Functions of the kernel fail, each once and in the task that loads the module, mounts, looks,
+# erases, configures or writes. What comes of it is an errno, or a line in the log and all the rest at
+# work; nothing that was stored is lost, and afterwards all is as if nothing had been. Memory that runs
+# out is in `faults`.
+#
+# vm: mem=1G timeout=600 firmware=ovmf
+# cmdline: kho=on kho_scratch=16M,64M,16M
+# cmdline@debug: kho_scratch=64M,256M,64M
+# disk: virtio 4M
+# kernels: custom debug
+. /tests/lib.sh
+plan 60
+CRASH=/proc/mpstore_crash
+CONFIG=/sys/kernel/config/mpstore
+ALL="mem_address=$REGION_A mem_size=$REGION_A_SIZE kho=Y efi=Y blkdev=/dev/vda kmsg_size=64K record_size=16K
+	console_size=32K pmsg_size=32K tty_size=32K ftrace_size=32K compress=deflate tty_names=ttyS2"
+
+# failing CALL ERROR COMMAND...: CALL is a function, maybe with nth=N, or `any` for one that ftrace does not
+# reach; it must have been called.
+failing() {
+	_call=$1 _error=$2
+	shift 2
+	dmesg -c >/dev/null
+	sh -c "echo 'fail in=$_call error=$_error' >$CRASH && exec $*" >/tmp/said 2>&1
+	_rc=$?
+	[ "$(cat $CRASH)" = idle ] || { echo "${_call%% *} was not called"; rmmod mpstore 2>/dev/null; return 99; }
+	return $_rc
+}
+# not_done CALL ERROR COMMAND...: it was called, and the command fails.
+not_done() {
+	failing "$@"
+	case $? in
+	0) echo "it works"; return 1 ;;
+	99) return 1 ;;
+	esac
+}
+logged() { dmesg | grep -qF "$1" || { dmesg | tail -n 20; return 1; }; }
+names() { grep -q "$1" /tmp/said || { cat /tmp/said; return 1; }; }
+dumps() { (cd $PSTORE && sha256sum ramoops/dmesg-* blk/dmesg-* efi/dmesg-*); }
+# there BACKEND...: what these had is what they have.
+there() {
+	mount_pstore
+	for _b; do grep -F " $_b/" /tmp/dumps; done >/tmp/wanted
+	for _b; do dumps 2>/dev/null | grep -F " $_b/"; done | cmp - /tmp/wanted || { ls -l $PSTORE/*; return 1; }
+	umount_pstore
+}
+# refused CALL ERROR ERRNO [LINE]: nothing is loaded.
+refused() {
+	# shellcheck disable=SC2086
+	not_done "$1" "$2" ttytool insmod /mpstore.ko $ALL || { rmmod mpstore 2>/dev/null; return 1; }
+	names "$3" && { [ -z "${4:-}" ] || logged "$4"; } && [ ! -e /sys/module/mpstore ]
+}
+# loaded CALL ERROR LINE WITHOUT [ARGUMENT...]: the others work.
+loaded() {
+	_line=$3 _without=$4
+	_call=$1 _error=$2
+	shift 4
+	# shellcheck disable=SC2086
+	failing "$_call" "$_error" ttytool insmod /mpstore.ko $ALL "$@" || { cat /tmp/said; dmesg | tail -n 20; return 1; }
+	_rc=0
+	logged "$_line" || _rc=1
+	_rest=
+	for _b in ramoops blk efi; do [ "$_b" = "$_without" ] || _rest="$_rest $_b"; done
+	# shellcheck disable=SC2086
+	there $_rest || _rc=1
+	rmmod mpstore || _rc=1
+	return $_rc
+}
+# fails_once CALL ERROR COMMAND: it does not work, then it does.
+fails_once() {
+	_call=$1 _error=$2
+	shift 2
+	not_done "$_call" "$_error" "$@" && sh -c "$*"
+}
+load_all() {
+	# shellcheck disable=SC2086
+	load_mpstore $ALL
+}
+
+insmod /mpstore_crash.ko || bail "no crash module"
+dd if=/dev/zero of=/dev/vda bs=64k 2>/dev/null
+wipe $REGION_A $REGION_A_SIZE
+check "load" load_all || bail "no module"
+check "an oops" oops_now
+rmmod mpstore
+check "load again" load_all
+mount_pstore
+dumps >/tmp/dumps
+check "each has records" test "$(cut -d/ -f1 /tmp/dumps | cut -c67- | uniq | tr '\n' ' ')" = "ramoops blk efi "
+umount_pstore
+rmmod mpstore
+
+# --- a load
+check "no filesystem" refused register_filesystem 12 ENOMEM "can't register the filesystem 'pstore'"
+check "no place to mount it" refused sysfs_create_mount_point 12 ENOMEM "can't register the filesystem 'pstore'"
+check "no platform driver" refused __platform_driver_register 12 ENOMEM
+check "no device pmsg0" loaded misc_register 16 "pmsg: frontend can't start" none
+check "no place among the dumpers" loaded kmsg_dump_register 17 "dmesg: frontend can't start" none
+check "no probe at n_tty_write" loaded "register_fprobe_syms any" 22 "tty: frontend can't start" none
+check "no function tracer" loaded "register_ftrace_function any" 16 "can't register with ftrace" none record_ftrace=Y
+check "no notice of restarts" loaded register_reboot_notifier 12 "blk: the worker that writes can't start" blk
+check "no notice of suspends" loaded register_pm_notifier 12 "blk: can't be made ready for a panic" blk
+check "no proc to read" loaded "kern_mount nth=3" 12 "can't read kernel.dmesg_restrict" none
+check "no list of who gives memory back" refused "shrinker_alloc nth=2" 0 ENOMEM
+check "a region can't be mapped" loaded vmap 0 "ramoops: mem_address=$REGION_A mem_size=$REGION_A_SIZE: the kernel can't map it" ramoops
+check "the disk is in use" loaded bdev_file_open_by_dev 16 "blk: blkdev=/dev/vda: somebody uses it" blk
+check "the path of the disk leads nowhere" loaded kern_path 2 "blk: blkdev=/dev/vda: no such device" blk
+check "the firmware names no variables" loaded efivar_get_next_variable 5 "efi: not all variables could be looked at" efi
+check "the firmware does not tell what is free" loaded efivar_query_variable_info 5 "efi_floor=16384: the firmware does not tell" efi
+check "nothing can be handed over" loaded kho_add_subtree 12 "kho: nothing is handed over" none
+check "one piece of memory can't be handed over" loaded kho_preserve_folio 12 "kho: generation" none
+ALL="$ALL strict=1"
+check "with strict=1, no device pmsg0" refused misc_register 16 EBUSY "pmsg: frontend can't start"
+check "with strict=1, no notice of restarts" refused register_reboot_notifier 12 ENOMEM "blk: the worker that writes can't start"
+check "with strict=1, no place among the dumpers" refused kmsg_dump_register 17 EBUSY "dmesg: frontend can't start"
+
+# --- mounting, looking, reading, erasing
+check "load" load_all || bail "no module"
+for f in sget_fc:12 d_make_root:0; do
+	check "mount without ${f%:*}" fails_once ${f%:*} ${f#*:} "mount -t pstore none $PSTORE"
+	umount $PSTORE
+	check "all is there" there ramoops blk efi
+done
+mount_pstore
+check "no inode" fails_once iget_locked 0 "ls -lR $PSTORE >/dev/null"
+umount_pstore
+check "all is there" there ramoops blk efi
+mount_pstore
+check "the list of names without zlib" failing zlib_inflate 5 ls -lR $PSTORE
+check "says so" logged "ramoops: dmesg record 0 can't be decompressed and is shown as it is"
+check "and has the record as it is" grep -q dmesg-ramoops-0.enc.z /tmp/said
+umount_pstore
+check "all is there" there ramoops blk efi
+mount_pstore
+find $PSTORE >/dev/null
+echo 2 >/proc/sys/vm/drop_caches
+check "a read that the disk fails" fails_once bdev_rw_virt 5 "cat $PSTORE/blk/dmesg-blk-0"
+check "an erasure that the disk fails" fails_once bdev_rw_virt 5 "rm $PSTORE/blk/dmesg-blk-0"
+one=$(ls -d $PSTORE/efi/* | head -n 1)
+check "an erasure that the firmware fails" fails_once efivar_set_variable_locked 5 "rm $one"
+check "no other is gone" test "$(find $PSTORE/efi $PSTORE/blk $PSTORE/ramoops -name 'dmesg*' | wc -l)" = $(($(wc -l </tmp/dumps) - 2))
+umount_pstore
+
+# --- a backend that comes
+mkdir $CONFIG/more
+for v in mem_address=$REGION_B mem_size=512K record_size=16K; do echo "${v#*=}" >$CONFIG/more/"${v%%=*}"; done
+check "one more backend that can't be mapped" fails_once vmap 0 "echo 1 >$CONFIG/more/power"
+check "runs afterwards" test "$(cat $CONFIG/more/power)" = Y
+rmdir $CONFIG/more
+
+# --- writing
+newest() { ls -t "$PSTORE/$1"/dmesg-* | head -n 1; }
+count() { find "$PSTORE/$1" -name 'dmesg*' | wc -l; }
+# lost COLUMN: of those that a backend counts, for dumps to the firmware.
+lost() {
+	awk -v c="$1" '$1 == "efi" && $2 == "dmesg" && $c > 0 { n = 1 } END { exit !n }' /sys/kernel/debug/mpstore/status ||
+		{ cat /sys/kernel/debug/mpstore/status; return 1; }
+}
+# oops_with CALL ERROR LINE [N]: an oops in which it fails; memory and disk have one record more, or N.
+oops_with() {
+	mount_pstore
+	_ram=$(count ramoops) _blk=$(count blk)
+	dmesg -c >/dev/null
+	echo "$(uuid) $1" >/dev/kmsg
+	sh -c "echo 'fail in=$1 error=$2' >$CRASH && exec echo oops >/proc/mpstore_oops" 2>/dev/null
+	umount_pstore
+	sleep 1
+	[ "$(cat $CRASH)" = idle ] || { echo "$1 was not called"; return 1; }
+	[ -z "$3" ] || logged "$3" || return 1
+	mount_pstore
+	[ "$(count ramoops)" = $((_ram + ${4:-1})) ] && [ "$(count blk)" = $((_blk + ${4:-1})) ] || { ls -l $PSTORE/*; return 1; }
+	[ "${4:-1}" = 0 ] || for _b in ramoops blk; do
+		grep -lF "$(uuid) $1" $PSTORE/$_b/dmesg-* >/dev/null || { echo "$_b: not in it"; return 1; }
+	done
+	umount_pstore
+}
+check "a dump that zlib fails" oops_with zlib_deflate 5 ""
+check "one whose text printk does not hand over" oops_with kmsg_dump_get_buffer 0 "" 0
+check "one while the firmware is in use" oops_with efivar_trylock 16 ""
+check "is counted" lost 6
+check "one that the firmware fails" oops_with efivar_set_variable_locked 5 ""
+check "is counted" lost 8
+check "one that the disk fails at first" oops_with "bdev_rw_virt any" 5 "records wait in memory, and it is tried again"
+sleep 3
+check "not any more" logged "blk: the device can be written to again"
+check "unload" rmmod mpstore
+
+# --- as if nothing had been
+check "load" load_all
+mount_pstore
+check "an oops" oops_now
+sleep 1
+umount_pstore
+mount_pstore
+for b in ramoops blk efi; do check "is in $b" grep -qF mpstore_oops "$(newest $b)"; done
+umount_pstore
+echo "$(uuid) pmsg" >/dev/pmsg0
+echo "$(uuid) tty" >/dev/ttyS2
+check "unload" rmmod mpstore
+check "load" load_all
+mount_pstore
+for f in pmsg tty; do check "a line is in $f" grep -qF "$(uuid) $f" $PSTORE/ramoops/$f-ramoops-0; done
+umount_pstore
