@@ -6,8 +6,9 @@
 # vm: timeout=150
 # kernels: custom debug stock
 . /tests/lib.sh
-plan 32
+plan 35
 BUS=/sys/bus/platform
+CFG=/sys/kernel/config/mpstore
 mount -t debugfs none /sys/kernel/debug 2>/dev/null
 STATUS=/sys/kernel/debug/mpstore/status
 
@@ -51,7 +52,12 @@ case $STAGE in
 	uuid one >/dev/pmsg0
 	check "it is unbound" unbind
 	check "and is no backend any more" kinds_are ramoops ""
+	mkdir $CFG/ramoops
+	echo mem >$CFG/ramoops/type
 	check "it is bound again" bind
+	check "a directory of its name starts no other one" sh -c "! echo 1 >$CFG/ramoops/power 2>/dev/null"
+	check "says why" log_has 'mpstore: ramoops: there is a backend of that name'
+	rmdir $CFG/ramoops
 	mount_pstore
 	check "what was written is there" test "$(cat "$PSTORE/ramoops/pmsg-ramoops-0")" = "$(uuid one)"
 	umount_pstore
@@ -61,6 +67,7 @@ case $STAGE in
 	check "a wrong mem_size is refused" refused 'mpstore: ramoops: ' address=$REGION_A size=0
 	check "a wrong ecc_size is refused" refused 'mpstore: platform device: ecc_size=200: must be at most 127' address=$REGION_A ecc=200
 	check "another polynomial is refused" refused 'mpstore: platform device: ecc_info: .*poly 0x187: only' address=$REGION_A ecc=16 poly=391
+	check "a wrong mem_type is refused" refused 'mpstore: platform device: mem_type=7: must be 0, 1 or 2' address=$REGION_A mem_type=7
 	check "a wrong max_reason is refused" refused 'mpstore: platform device: max_reason=7: must be 0 to 4' address=$REGION_A max_reason=7
 	check "memory in use is refused" refused 'in use by the kernel' address=0x1000000
 

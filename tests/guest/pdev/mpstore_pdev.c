@@ -19,6 +19,8 @@ static uint ecc;
 module_param(ecc, uint, 0400);
 static int poly;
 module_param(poly, int, 0400);
+static uint mem_type;
+module_param(mem_type, uint, 0400);
 static int max_reason = 2;
 module_param(max_reason, int, 0400);
 static bool props;
@@ -35,6 +37,7 @@ static int __init pdev_init(void)
 		.console_size = 0x2000,
 		.pmsg_size = 0x1000,
 		.max_reason = max_reason,
+		.mem_type = mem_type,
 		.flags = RAMOOPS_FLAG_FTRACE_PER_CPU,
 		.ecc_info.ecc_size = ecc,
 		.ecc_info.poly = poly,
