@@ -11,7 +11,7 @@
 # disk: virtio 4M
 # kernels: custom debug
 . /tests/lib.sh
-plan 60
+plan 63
 CRASH=/proc/mpstore_crash
 CONFIG=/sys/kernel/config/mpstore
 ALL="mem_address=$REGION_A mem_size=$REGION_A_SIZE kho=Y efi=Y blkdev=/dev/vda kmsg_size=64K record_size=16K
@@ -104,10 +104,13 @@ check "no notice of restarts" loaded register_reboot_notifier 12 "blk: the worke
 check "no notice of suspends" loaded register_pm_notifier 12 "blk: can't be made ready for a panic" blk
 check "no proc to read" loaded "kern_mount nth=3" 12 "can't read kernel.dmesg_restrict" none
 check "no list of who gives memory back" refused "shrinker_alloc nth=2" 0 ENOMEM
+check "no type of filesystem that is called proc" loaded "get_fs_type nth=3" 0 "can't read kernel.dmesg_restrict" none
+check "the disk takes no signature" loaded "bdev_rw_virt after=register_pm_notifier" 5 "blk: the signature can't be written" none
 check "a region can't be mapped" loaded vmap 0 "ramoops: mem_address=$REGION_A mem_size=$REGION_A_SIZE: the kernel can't map it" ramoops
 check "the disk is in use" loaded bdev_file_open_by_dev 16 "blk: blkdev=/dev/vda: somebody uses it" blk
 check "the path of the disk leads nowhere" loaded kern_path 2 "blk: blkdev=/dev/vda: no such device" blk
 check "the firmware names no variables" loaded efivar_get_next_variable 5 "efi: not all variables could be looked at" efi
+check "a variable can't be read" loaded efivar_get_variable 5 "efi: 1 records can't be read and are not shown" efi
 check "the firmware does not tell what is free" loaded efivar_query_variable_info 5 "efi_floor=16384: the firmware does not tell" efi
 check "nothing can be handed over" loaded kho_add_subtree 12 "kho: nothing is handed over" none
 check "one piece of memory can't be handed over" loaded kho_preserve_folio 12 "kho: generation" none

@@ -7,7 +7,7 @@
 # vm: timeout=240
 # kernels: custom debug stock
 . /tests/lib.sh
-plan 107
+plan 108
 PARAMS=/sys/module/mpstore/parameters
 A="mem_address=$REGION_A mem_size=$REGION_A_SIZE"
 AB="mem_address=$REGION_A,$REGION_B mem_size=$REGION_A_SIZE"
@@ -206,6 +206,7 @@ bad "a bad region beside a good one, strict" EINVAL "mem_address=0x1000000 mem_s
 	mem_address=$REGION_A,0x1000000 mem_size=0x100000 strict=1
 bad "EFI variables of a machine that was not started by UEFI, strict" EOPNOTSUPP \
 	"efi: this machine has no EFI variables: it was not started by UEFI, or with noefi or efi=noruntime" strict=1 efi=Y
+bad "KHO of a kernel without it, or with it off, strict" EOPNOTSUPP "kho: nothing can be handed over: this kernel " $A kho=Y strict=1
 # The custom kernel has no driver for it, and says that.
 bad "ERST of a machine that has none, strict" EOPNOTSUPP " no ACPI ERST" $A erst=Y strict=1
 bad "a test backend that can't register, strict" EIO "mem0: can't register" \

@@ -6,7 +6,7 @@
 # vm: timeout=150
 # kernels: custom debug stock
 . /tests/lib.sh
-plan 35
+plan 36
 BUS=/sys/bus/platform
 CFG=/sys/kernel/config/mpstore
 mount -t debugfs none /sys/kernel/debug 2>/dev/null
@@ -69,6 +69,7 @@ case $STAGE in
 	check "another polynomial is refused" refused 'mpstore: platform device: ecc_info: .*poly 0x187: only' address=$REGION_A ecc=16 poly=391
 	check "a wrong mem_type is refused" refused 'mpstore: platform device: mem_type=7: must be 0, 1 or 2' address=$REGION_A mem_type=7
 	check "a wrong max_reason is refused" refused 'mpstore: platform device: max_reason=7: must be 0 to 4' address=$REGION_A max_reason=7
+	check "a size of one byte is refused" refused 'mpstore: platform device: property record-size: not a number' address=$REGION_A props=1 narrow=1
 	check "memory in use is refused" refused 'in use by the kernel' address=0x1000000
 
 	# --- properties

@@ -2,7 +2,8 @@
 /*
  * A platform device "ramoops", as firmware, board code or a device tree gives
  * one. With props=1 its region is a resource and its sizes are properties (those
- * of a software node, which a driver can't tell from a device tree's).
+ * of a software node, which a driver can't tell from a device tree's). With narrow=1 one of
+ * them has a byte only.
  */
 #include <linux/err.h>
 #include <linux/ioport.h>
@@ -25,6 +26,8 @@ static int max_reason = 2;
 module_param(max_reason, int, 0400);
 static bool props;
 module_param(props, bool, 0400);
+static bool narrow;
+module_param(narrow, bool, 0400);
 
 static struct platform_device *pdev;
 
@@ -44,7 +47,8 @@ static int __init pdev_init(void)
 	};
 	const struct resource res = DEFINE_RES_MEM(address, size);
 	const struct property_entry properties[] = {
-		PROPERTY_ENTRY_U32("record-size", 0x4000),
+		narrow ? PROPERTY_ENTRY_U8("record-size", 0x40) :
+			 PROPERTY_ENTRY_U32("record-size", 0x4000),
 		PROPERTY_ENTRY_U32("pmsg-size", 0x1000),
 		PROPERTY_ENTRY_U32("ecc-size", ecc),
 		PROPERTY_ENTRY_BOOL("no-dump-oops"),
