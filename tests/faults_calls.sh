@@ -11,32 +11,12 @@
 # disk: virtio 4M
 # kernels: custom debug
 . /tests/lib.sh
+. /tests/lib-calls.sh
 plan 63
-CRASH=/proc/mpstore_crash
 CONFIG=/sys/kernel/config/mpstore
 ALL="mem_address=$REGION_A mem_size=$REGION_A_SIZE kho=Y efi=Y blkdev=/dev/vda kmsg_size=64K record_size=16K
 	console_size=32K pmsg_size=32K tty_size=32K ftrace_size=32K compress=deflate tty_names=ttyS2"
 
-# failing CALL ERROR COMMAND...: CALL is a function, maybe with nth=N, or `any` for one that ftrace does not
-# reach; it must have been called. Not for one that gives back what it was handed when it fails.
-failing() {
-	_call=$1 _error=$2
-	shift 2
-	dmesg -c >/dev/null
-	sh -c "echo 'fail in=$_call error=$_error' >$CRASH && exec $*" >/tmp/said 2>&1
-	_rc=$?
-	[ "$(cat $CRASH)" = idle ] || { echo "${_call%% *} was not called"; rmmod mpstore 2>/dev/null; return 99; }
-	return $_rc
-}
-# not_done CALL ERROR COMMAND...: it was called, and the command fails.
-not_done() {
-	failing "$@"
-	case $? in
-	0) echo "it works"; return 1 ;;
-	99) return 1 ;;
-	esac
-}
-logged() { dmesg | grep -qF "$1" || { dmesg | tail -n 20; return 1; }; }
 names() { grep -q "$1" /tmp/said || { cat /tmp/said; return 1; }; }
 dumps() { (cd $PSTORE && sha256sum ramoops/dmesg-* blk/dmesg-* efi/dmesg-*); }
 # there BACKEND...: what these had is what they have.
@@ -67,12 +47,6 @@ loaded() {
 	there $_rest || _rc=1
 	rmmod mpstore || _rc=1
 	return $_rc
-}
-# fails_once CALL ERROR COMMAND: it does not work, then it does.
-fails_once() {
-	_call=$1 _error=$2
-	shift 2
-	not_done "$_call" "$_error" "$@" && sh -c "$*"
 }
 load_all() {
 	# shellcheck disable=SC2086
