@@ -9,7 +9,7 @@
 # kernels: debug
 . /tests/lib.sh
 . /tests/lib-faults.sh
-plan 31
+plan 30
 CONFIG=/sys/kernel/config/mpstore
 SIZES="record_size=0x4000 console_size=0x8000 pmsg_size=0x8000 tty_size=0x8000 ftrace_size=0x8000"
 
@@ -58,8 +58,6 @@ umount_pstore
 nth "mount" 1 1 "mount $PSTORE" "umount $PSTORE" ENOMEM
 check "mounting again" mount_pstore
 check "shows all" same_dumps
-BYTES=/sys/module/mpstore/parameters/kmsg_bytes
-nth "larger dumps" 1 1 "write $BYTES 131072" "write $BYTES 16384" "ENOMEM=kmsg_bytes=131072: no memory for it"
 nth "write to pmsg" 1 1 "write /dev/pmsg0 $(uuid)" "list $PSTORE" ENOMEM
 nth "make a directory in configfs" 1 1 "mkdir $CONFIG/more" "rmdir $CONFIG/more" ENOMEM
 mkdir $CONFIG/more

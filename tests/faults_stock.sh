@@ -2,14 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0
 # The calls of firmware fail, each once: ERST's and those of EFI variables. What that costs is the record
 # that was asked for, or a look at it, and a line; the next call finds all that was there. So do what
-# takes the in-tree pstore's place and gives it back, and what begins to watch terminals.
+# takes the in-tree pstore's place and gives it back, and what begins to watch terminals or makes
+# room for larger dumps.
 #
 # vm: timeout=400 firmware=ovmf erst=64K mem=1G
 # cmdline: pstore.backend=none
 # kernels: stock
 . /tests/lib.sh
 . /tests/lib-calls.sh
-plan 38
+plan 41
 [ ! -e /modules/configfs.ko ] || insmod /modules/configfs.ko 2>/dev/null
 # What less it is from zero, as a status of the firmware.
 EFI_NOT_FOUND=0x7ffffffffffffff2
@@ -110,6 +111,13 @@ check "an oops while the firmware does not tell what is free" oops_in virt_efi_q
 mount_pstore
 check "is in ERST" test "$(count erst)" = $((before + 1))
 check "and in the variables" test "$(count efi)" -gt 0
+umount_pstore
+check "unload" rmmod mpstore
+
+# --- settings
+check "load" load_both
+mount_pstore
+check "larger dumps, and no memory" fails_once vrealloc_node_align_noprof 0 "mount -o remount,kmsg_bytes=131072 $PSTORE"
 umount_pstore
 check "unload" rmmod mpstore
 
