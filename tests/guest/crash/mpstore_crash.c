@@ -22,7 +22,7 @@
  *                  30 ms: SYMBOL unlocks what the function after= takes, and
  *                  the other CPU enters that with the same first argument
  *        fail      live on, but SYMBOL is not run, and returns -E of error=E; a pointer
- *                  that is NULL without that. SYMBOL begins with a call of ftrace.
+ *                  that is NULL without that. `any` where ftrace has no place.
  * or "spare in=SYMBOL": /proc/self/fail-nth has a pause while its task is in SYMBOL, where the
  * kernel itself can't do without memory; twice at most.
  *
