@@ -379,8 +379,10 @@ fn compression() -> Result<Option<Method>> {
 pub(crate) enum Vmcore {
     /// If it can.
     Auto,
-    /// Yes, and it is an error if it can't.
+    /// Yes, and it is a line of an error if it can't.
     Always,
+    /// Yes, and the region can't be used if it can't: with `strict`.
+    Required,
     /// No.
     Never,
 }
@@ -390,6 +392,7 @@ fn vmcore() -> Result<Vmcore> {
     match value.as_bytes() {
         b"" | b"auto" => Ok(Vmcore::Auto),
         text => match parse_bool(text) {
+            Some(true) if boolean("strict", &table::strict)? => Ok(Vmcore::Required),
             Some(true) => Ok(Vmcore::Always),
             Some(false) => Ok(Vmcore::Never),
             None => refuse("vmcore", text, "give auto, Y or N"),

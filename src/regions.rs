@@ -284,7 +284,7 @@ impl Piece<'_> {
             if let Some(zones) = sizes.ftrace_zones_found(word) {
                 sizes.ftrace_zones = zones;
             }
-            vmcore::add(name, &mem, address, &sizes, self.region.vmcore);
+            vmcore::add(name, &mem, address, &sizes, self.region.vmcore)?;
         }
         let ram = Ram::new(
             CString::try_from(name)?,

@@ -25,19 +25,28 @@ use mpstore_format::{
 };
 
 /// Adds the region `name` at `address` to the vmcore, if `how` asks for it, and says what came of it.
-/// In a kernel that is no crash kernel nothing is done. May sleep.
-pub(crate) fn add(name: &CStr, mem: &PersistentMem, address: u64, sizes: &RamSizes, how: Vmcore) {
+/// In a kernel that is no crash kernel nothing is done. That it can't be is an error only if `how` says
+/// so. May sleep.
+pub(crate) fn add(
+    name: &CStr,
+    mem: &PersistentMem,
+    address: u64,
+    sizes: &RamSizes,
+    how: Vmcore,
+) -> Result {
     if how == Vmcore::Never || !crash_dump::in_crash_kernel() {
-        return;
+        return Ok(());
     }
-    let why = match try_add(name, mem, address, sizes) {
+    let added = try_add(name, mem, address, sizes);
+    let why = match added {
         Ok(()) => {
-            return pr_info!(
+            pr_info!(
                 "{}: {:#x} bytes added to the vmcore as mpstore-{}\n",
                 name,
                 sizes.mem_size,
                 name
-            )
+            );
+            return Ok(());
         }
         Err(e) if e == EOPNOTSUPP => "this kernel was built without CONFIG_PROC_VMCORE_DEVICE_DUMP",
         Err(e) if e == ENOENT => {
@@ -50,8 +59,14 @@ pub(crate) fn add(name: &CStr, mem: &PersistentMem, address: u64, sizes: &RamSiz
         Err(_) => "it is too large for a note",
     };
     match how {
-        Vmcore::Always => pr_err!("{}: vmcore=Y: not added to the vmcore: {}\n", name, why),
+        Vmcore::Always | Vmcore::Required => {
+            pr_err!("{}: vmcore=Y: not added to the vmcore: {}\n", name, why);
+        }
         _ => pr_info!("{}: not added to the vmcore: {}\n", name, why),
+    }
+    match how {
+        Vmcore::Required => added,
+        _ => Ok(()),
     }
 }
 

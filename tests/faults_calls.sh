@@ -12,7 +12,7 @@
 # kernels: custom debug
 . /tests/lib.sh
 . /tests/lib-calls.sh
-plan 63
+plan 65
 CONFIG=/sys/kernel/config/mpstore
 ALL="mem_address=$REGION_A mem_size=$REGION_A_SIZE kho=Y efi=Y blkdev=/dev/vda kmsg_size=64K record_size=16K
 	console_size=32K pmsg_size=32K tty_size=32K ftrace_size=32K compress=deflate tty_names=ttyS2"
@@ -86,12 +86,13 @@ check "the path of the disk leads nowhere" loaded kern_path 2 "blk: blkdev=/dev/
 check "the firmware names no variables" loaded efivar_get_next_variable 5 "efi: not all variables could be looked at" efi
 check "a variable can't be read" loaded efivar_get_variable 5 "efi: 1 records can't be read and are not shown" efi
 check "the firmware does not tell what is free" loaded efivar_query_variable_info 5 "efi_floor=16384: the firmware does not tell" efi
-check "nothing can be handed over" loaded kho_add_subtree 12 "kho: nothing is handed over" none
 check "one piece of memory can't be handed over" loaded kho_preserve_folio 12 "kho: generation" none
 ALL="$ALL strict=1"
 check "with strict=1, no device pmsg0" refused misc_register 16 EBUSY "pmsg: frontend can't start"
 check "with strict=1, no notice of restarts" refused register_reboot_notifier 12 ENOMEM "blk: the worker that writes can't start"
 check "with strict=1, no place among the dumpers" refused kmsg_dump_register 17 EBUSY "dmesg: frontend can't start"
+
+check "nobody knows what this boot is called" loaded "kernel_read after=bus_find_device" 5 "kho: generation " none
 
 # --- mounting, looking, reading, erasing
 check "load" load_all || bail "no module"
@@ -118,7 +119,25 @@ check "an erasure that the disk fails" fails_once bdev_rw_virt 5 "rm $PSTORE/blk
 one=$(ls -d $PSTORE/efi/* | head -n 1)
 check "an erasure that the firmware fails" fails_once efivar_set_variable_locked 5 "rm $one"
 check "no other is gone" test "$(find $PSTORE/efi $PSTORE/blk $PSTORE/ramoops -name 'dmesg*' | wc -l)" = $(($(wc -l </tmp/dumps) - 2))
-umount_pstore
+
+dumps >/tmp/dumps.now 2>/dev/null
+umount $PSTORE
+afresh() { echo 2 >/proc/sys/vm/drop_caches; [ "$1" = mount ] || mount -t pstore none $PSTORE; }
+for f in krealloc vrealloc kvrealloc; do
+	for c in "mount -t pstore none $PSTORE" "ls -lR $PSTORE" "cat $PSTORE/*/dmesg-*"; do
+		afterwards() { umount $PSTORE; afresh "${c%% *}"; }
+		afresh "${c%% *}"
+		# Not each of them needs memory of each kind.
+		without ${f}_node_align_noprof "" "$c" || echo 0 >/tmp/times
+		note "${f}() fails ${c%% *}, $(cat /tmp/times) times"
+		cat /tmp/times >>/tmp/all.times
+		umount $PSTORE 2>/dev/null
+	done
+done
+check "looks without memory" test "$(awk '{ n += $1 } END { print n }' /tmp/all.times)" -ge 20
+check "of all there is nothing is lost" sh -c "mount -t pstore none $PSTORE && cd $PSTORE &&
+	sha256sum ramoops/dmesg-* blk/dmesg-* efi/dmesg-* 2>/dev/null | cmp - /tmp/dumps.now"
+umount $PSTORE
 
 # --- a backend that comes
 mkdir $CONFIG/more

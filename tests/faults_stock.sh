@@ -10,7 +10,7 @@
 # kernels: stock
 . /tests/lib.sh
 . /tests/lib-calls.sh
-plan 41
+plan 45
 [ ! -e /modules/configfs.ko ] || insmod /modules/configfs.ko 2>/dev/null
 # What less it is from zero, as a status of the firmware.
 EFI_NOT_FOUND=0x7ffffffffffffff2
@@ -30,6 +30,11 @@ all_there() {
 	dumps | cmp - /tmp/dumps || { ls -l $PSTORE/*; return 1; }
 	umount_pstore
 	rmmod mpstore
+}
+many_in_all() {
+	_all=$(awk '{ n += $1 } END { print n }' /tmp/all.times)
+	rm /tmp/all.times
+	[ "$_all" -ge 20 ] || { echo "$_all"; return 1; }
 }
 count() { find "$PSTORE/$1" -name 'dmesg*' | wc -l; }
 # oops_in CALL ERROR: an oops; the call fails to whoever makes it first.
@@ -81,6 +86,15 @@ check "all is there" all_there
 check "a variable that can't be read" loads efivar_get_variable 5 "efi: 1 records can't be read and are not shown"
 check "all is there" all_there
 
+for c in erst_read efivar_get_variable; do
+	for f in krealloc vrealloc kvrealloc; do
+		without ${f}_node_align_noprof $c ttytool insmod /mpstore.ko strict=1 efi=Y erst=Y || echo 0 >/tmp/times
+		note "${f}() fails behind $c, $(cat /tmp/times) times"
+		cat /tmp/times >>/tmp/all.times
+	done
+	check "loads without memory behind $c" many_in_all
+	check "lose nothing" all_there
+done
 check "the in-tree pstore can't be looked into" not_done "kern_mount after=unregister_filesystem" 12 ttytool insmod /mpstore.ko efi=Y erst=Y
 check "which is said" logged "can't look into the in-tree pstore, whose records would be out of reach"
 check "it is there again" grep -qw pstore /proc/filesystems

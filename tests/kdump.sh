@@ -12,9 +12,10 @@
 # disk: virtio 256M
 # kernels: custom debug
 . /tests/lib.sh
+. /tests/lib-calls.sh
 . /tests/lib-kdump.sh
 SIZES="record_size=0x8000 console_size=0x10000 pmsg_size=0x4000 tty_size=0x8000 ftrace_size=0x4000"
-plan 51
+plan 57
 # vmcore, whole; a file system for what makedumpfile leaves.
 RAW=/dev/vda
 FS=/dev/vdb
@@ -54,6 +55,12 @@ configfs_shows() {
 }
 only() { [ "$(ls "$PSTORE" | tr '\n' ' ')" = "$1" ] || { ls -lR "$PSTORE"; return 1; }; }
 refused() { ! rm "$1" 2>/tmp/rm.err && grep -q 'Read-only' /tmp/rm.err || { cat /tmp/rm.err; return 1; }; }
+# not_added FUNCTION ERROR WHY: the rest works.
+not_added() {
+	failing "$1" "$2" ttytool insmod /mpstore.ko vmcore=Y || { cat /tmp/said; dmesg | tail; return 1; }
+	rmmod mpstore
+	dmesg | grep -qF "ramoops: vmcore=Y: not added to the vmcore: $3" || { dmesg | tail; return 1; }
+}
 # firsts: the first kernel's records are all there.
 firsts() {
 	check "$1: pmsg of the first kernel" test "$(cat "$PSTORE/ramoops/pmsg-ramoops-0")" = "$(uuid first) pmsg"
@@ -132,6 +139,18 @@ case $STAGE in
 	check "configfs makes nothing that writes here" configfs_shows
 	umount_pstore
 	rmmod mpstore
+	insmod /mpstore_crash.ko
+	for f in "vmcore_add_device_dump 12 there is no memory for a copy; give crashkernel= more" \
+		"vmcore_add_device_dump 95 this kernel was built without CONFIG_PROC_VMCORE_DEVICE_DUMP" \
+		"vmcore_add_device_dump 7 it is too large for a note" "kern_path 2 there is no /proc/vmcore; mount /proc before"; do
+		# shellcheck disable=SC2086
+		set -- $f
+		_call=$1 _error=$2
+		shift 2
+		check "nothing is added by a $_call() that returns -$_error" not_added $_call $_error "$*"
+	done
+	check "with strict=Y that is an error" not_done vmcore_add_device_dump 12 ttytool insmod /mpstore.ko vmcore=Y strict=Y
+	check "and which" grep -q ENOMEM /tmp/said
 	check "a region's name is refused" load_named_fails
 	load_mpstore
 	# Loaded again, it has begun a new log.

@@ -13,7 +13,7 @@
 . /tests/lib.sh
 . /tests/lib-kho.sh
 # As many as DAMAGE_COUNT in src/format/kho.rs.
-COUNT=72
+COUNT=73
 plan $((COUNT + 8))
 
 LOST='kho: records of earlier kernels are lost'

@@ -11,7 +11,12 @@ failing() {
 	dmesg -c >/dev/null
 	sh -c "echo 'fail in=$_call error=$_error' >$CRASH && exec $*" >/tmp/said 2>&1
 	_rc=$?
-	[ "$(cat $CRASH)" = idle ] || { echo "${_call%% *} was not called"; rmmod mpstore 2>/dev/null; return 99; }
+	[ "$(cat $CRASH)" = idle ] || {
+		echo disarm >$CRASH
+		echo "${_call%% *} was not called"
+		rmmod mpstore 2>/dev/null
+		return 99
+	}
 	return $_rc
 }
 # not_done CALL ERROR COMMAND...: it was called, and the command fails.
@@ -22,6 +27,27 @@ not_done() {
 	99) return 1 ;;
 	esac
 }
+# without FUNCTION FIRST COMMAND...: memory for it runs out in each of its calls behind the first of FIRST, if that is not empty, or
+# in $MOST of them. The command may work or not; what it did is undone by afterwards(). How often that was is
+# in /tmp/times.
+without() {
+	_function=$1 _first=$2 _n=0
+	shift 2
+	while [ $_n -lt "${MOST:-400}" ]; do
+		_n=$((_n + 1))
+		# What can't be allocated, not what can't be freed.
+		failing "$_function sized ${_first:+after=$_first }nth=$_n" 0 "$@"
+		[ $? != 99 ] || { _n=$((_n - 1)); afterwards; break; }
+		afterwards
+	done >/tmp/without 2>&1
+	echo $_n >/tmp/times
+	case $_n in
+	0) cat /tmp/without; return 1 ;;
+	400) echo "no end"; return 1 ;;
+	esac
+}
+afterwards() { rmmod mpstore; }
+many() { [ "$(cat /tmp/times)" -ge "$1" ] || { cat /tmp/times; return 1; }; }
 logged() { dmesg | grep -qF "$1" || { dmesg | tail -n 20; return 1; }; }
 # fails_once CALL ERROR COMMAND: it does not work, then it does.
 fails_once() {

@@ -9,9 +9,10 @@
 # kernels: custom debug
 # disk: virtio 32M parts=2:noise,1,16:ext4
 # disk: nvme 32M parts=2:noise,1,16:ext4
+# disk: scsi 4M
 . /tests/lib.sh
 . /tests/lib-takeover.sh
-plan 16
+plan 21
 
 says() { state | grep -q "$1" || { state; return 1; }; }
 case $STAGE in
@@ -23,6 +24,22 @@ case $STAGE in
 	rmmod mpstore
 	check "with best_effort=N it can't be loaded" eval '
 		! load_mpstore blkdev=/dev/loop0 best_effort=N && dmesg | grep -q "best_effort=N: no PCI device is behind it"'
+	load_mpstore blkdev=/dev/sda
+	check "a controller that nobody knows is refused" says \
+		'^blk .*panic=no: controller .* (1af4:1004, class 010000) is none that is known: virtio-blk, NVMe or AHCI'
+	rmmod mpstore
+	load_mpstore blkdev=/dev/nvme0n1p2 blk_controller=0000:1f:1f.7
+	check "a controller that is not there is refused" says '^blk .*panic=no: there is no PCI device 0000:1f:1f.7'
+	rmmod mpstore
+	load_mpstore blkdev=/dev/nvme0n1p2 blk_controller=nonsense
+	check "so is what is no address" says '^blk .*panic=no: there is no PCI device nonsense'
+	rmmod mpstore
+	load_mpstore blkdev=/dev/nvme0n1p2 blk_controller="$(basename "$(readlink -f /sys/block/vda/device/..)")"
+	check "and another disk's" says '^blk .*panic=no: the controller given is no NVMe controller with its own driver'
+	rmmod mpstore
+	load_mpstore blkdev=/dev/vda2 blk_controller=0000:00:01.0
+	check "a virtio disk needs none" says '^blk .*panic=no: a controller can be given for NVMe only'
+	rmmod mpstore
 	load_mpstore blkdev=/dev/vda2 blk_takeover=N
 	check "it can be switched off" says '^blk .*panic=no: blk_takeover=N'
 	rmmod mpstore

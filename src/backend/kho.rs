@@ -75,6 +75,7 @@ use mpstore_format::{
         Generation,
         Header,
         Index,
+        KhoError,
         SlotWriter,
         CHUNKS_WRITTEN,
         DAMAGE_COUNT,
@@ -126,9 +127,19 @@ impl Drop for Claim {
 struct Kept {
     info: Generation,
     blocks: KVec<Block>,
+    /// Its records when it was taken over.
+    found: usize,
 }
 
 impl Kept {
+    fn new(info: Generation, blocks: KVec<Block>) -> Self {
+        Self {
+            info,
+            blocks,
+            found: 0,
+        }
+    }
+
     fn bytes(&self) -> usize {
         self.blocks.iter().map(Block::size).sum()
     }
@@ -174,8 +185,10 @@ enum Source {
     Nothing,
     /// The kernel before; with the mark to be set.
     Incoming(Incoming),
-    /// An earlier load in this kernel.
-    Left(Left),
+    /// An earlier load in this kernel, and how often its index was written.
+    Left(Left, u64),
+    /// An earlier load whose index is worth nothing.
+    Spoilt(Left),
 }
 
 /// What was found, before anything is changed.
@@ -209,19 +222,27 @@ impl Found {
             phys,
             size: blob.len() as u64,
         };
-        let mut found = match Index::parse(&blob, own) {
-            Ok(index) => Self::list(&index)?,
+        let index = Index::parse(&blob, own).and_then(|index| match blob.len() {
+            INDEX_BYTES => Ok(index),
+            _ => Err(KhoError::Size),
+        });
+        match index {
+            Ok(index) => {
+                let mut found = Self::list(&index)?;
+                found.source = Source::Left(left, index.sequence());
+                Ok(found)
+            }
             Err(e) => {
                 pr_warn!(
                     "{}: what was left in this kernel is given up: {}\n",
                     name,
                     e
                 );
-                Self::nothing()
+                let mut found = Self::nothing();
+                found.source = Source::Spoilt(left);
+                Ok(found)
             }
-        };
-        found.source = Source::Left(left);
-        Ok(found)
+        }
     }
 
     fn list(index: &Index<'_>) -> Result<Self> {
@@ -315,51 +336,98 @@ impl Found {
         Ok(found)
     }
 
-    /// Takes the memory over. May sleep.
-    fn take(self, name: &CStr) -> Result<KVec<Kept>> {
-        let mut kept = KVec::with_capacity(self.list.len(), GFP_KERNEL)?;
-        match self.source {
-            Source::Nothing => {}
-            Source::Incoming(incoming) => {
-                // From here on it is this kernel's to hand on.
-                incoming.write(TAKEN_AT, &1u64.to_ne_bytes())?;
-                for Listed { info, chunks } in self.list {
-                    let mut blocks = KVec::with_capacity(chunks.len(), GFP_KERNEL)?;
-                    let mut error = None;
-                    for chunk in &chunks {
-                        match Block::take(chunk.phys, usize::try_from(chunk.size)?) {
-                            Ok(block) => blocks.push(block, GFP_KERNEL)?,
-                            Err(e) => error = Some(e),
-                        }
-                    }
-                    match error {
-                        None => kept.push(Kept { info, blocks }, GFP_KERNEL)?,
-                        Some(e) => pr_warn!(
-                            "{}: generation {} is lost: its memory can't be taken over: {:?}\n",
-                            name,
-                            info.number,
-                            e
-                        ),
-                    }
+    /// Does all that can fail before anything is taken: what fails here leaves everything to the
+    /// next load. The index that is handed on has only the present generation so far. May sleep.
+    fn prepare(self, current: Option<&Kept>) -> Result<Ready> {
+        let mut list = KVec::with_capacity(self.list.len(), GFP_KERNEL)?;
+        // With a place for the present generation, at the end.
+        let kept = KVec::with_capacity(self.list.len() + 1, GFP_KERNEL)?;
+        for Listed { info, chunks } in self.list {
+            let blocks = KVec::with_capacity(chunks.len(), GFP_KERNEL)?;
+            list.push((chunks, Kept::new(info, blocks)), GFP_KERNEL)?;
+        }
+        let (outgoing, from) = match self.source {
+            Source::Nothing => (Outgoing::new(current)?, From::Nobody),
+            Source::Incoming(incoming) => (Outgoing::new(current)?, From::Kernel(incoming)),
+            Source::Left(left, sequence) => {
+                let (mem, buf) = (left.map()?, Outgoing::buffer()?);
+                let (published, blocks) = left.prepare()?.take();
+                let outgoing = Outgoing {
+                    published,
+                    mem,
+                    sequence,
+                    buf,
+                };
+                (outgoing, From::Load(blocks))
+            }
+            Source::Spoilt(left) => {
+                // Its name is free before it is taken anew, and its memory.
+                drop(left.prepare()?.take());
+                (Outgoing::new(current)?, From::Nobody)
+            }
+        };
+        Ok(Ready {
+            outgoing,
+            from,
+            list,
+            kept,
+        })
+    }
+}
+
+/// Whose memory is to be taken over.
+enum From {
+    Nobody,
+    Kernel(Incoming),
+    Load(KVec<Block>),
+}
+
+/// What was found, and space for all of it.
+struct Ready {
+    outgoing: Outgoing,
+    from: From,
+    /// Each without its blocks, but with space for them.
+    list: KVec<(KVec<Chunk>, Kept)>,
+    /// As much space as all generations need.
+    kept: KVec<Kept>,
+}
+
+impl Ready {
+    /// Takes the memory over. Of what can't be, each generation is one line. May sleep.
+    fn take(mut self, name: &CStr) -> Result<(Outgoing, KVec<Kept>)> {
+        if let From::Kernel(incoming) = &self.from {
+            // From here on it is this kernel's to hand on.
+            incoming.write(TAKEN_AT, &1u64.to_ne_bytes())?;
+        }
+        let mut block = |chunk: &Chunk| match &mut self.from {
+            From::Nobody => Err(ENXIO),
+            From::Kernel(_) => Block::take(chunk.phys, usize::try_from(chunk.size)?),
+            From::Load(all) => {
+                let mut places = all.iter();
+                let at = places.position(|block| block.phys() == chunk.phys);
+                all.remove(at.ok_or(ENXIO)?).map_err(|_| ENXIO)
+            }
+        };
+        for (chunks, mut kept) in self.list {
+            let mut lost = None;
+            for chunk in &chunks {
+                // Of one that is lost the rest is let go, too.
+                let taken = block(chunk);
+                if let Err(e) = taken.and_then(|b| Ok(kept.blocks.push(b, GFP_KERNEL)?)) {
+                    lost = Some(e);
                 }
             }
-            Source::Left(left) => {
-                let (_published, mut all) = left.take()?;
-                for Listed { info, chunks } in self.list {
-                    let mut blocks = KVec::with_capacity(chunks.len(), GFP_KERNEL)?;
-                    for chunk in &chunks {
-                        let at = all.iter().position(|block| block.phys() == chunk.phys);
-                        if let Some(at) = at {
-                            blocks.push(all.remove(at).map_err(|_| EINVAL)?, GFP_KERNEL)?;
-                        }
-                    }
-                    if blocks.len() == chunks.len() {
-                        kept.push(Kept { info, blocks }, GFP_KERNEL)?;
-                    }
-                }
+            match lost {
+                None => self.kept.push(kept, GFP_KERNEL)?,
+                Some(e) => pr_warn!(
+                    "{}: generation {} is lost: its memory can't be taken over: {:?}\n",
+                    name,
+                    kept.info.number,
+                    e
+                ),
             }
         }
-        Ok(kept)
+        Ok((self.outgoing, self.kept))
     }
 }
 
@@ -373,13 +441,17 @@ struct Outgoing {
 }
 
 impl Outgoing {
-    /// Publishes an index of these generations. May sleep.
-    fn new(old: &[Kept], current: Option<&Kept>) -> Result<Self> {
+    fn buffer() -> Result<VVec<u8>> {
+        Ok(VVec::from_elem(0u8, SLOT_ROOM, GFP_KERNEL)?)
+    }
+
+    /// Publishes an index of the present generation. May sleep.
+    fn new(current: Option<&Kept>) -> Result<Self> {
         let block = Block::alloc(INDEX_BYTES, true)?;
         let mem = kho::map(core::slice::from_ref(&block), INDEX_BYTES)?;
         mem.write(0, Header::new(u32::try_from(PAGE_SIZE)?).as_bytes());
-        let mut buf = VVec::from_elem(0u8, SLOT_ROOM, GFP_KERNEL)?;
-        Self::write(&mem, &mut buf, 1, old, current)?;
+        let mut buf = Self::buffer()?;
+        Self::write(&mem, &mut buf, 1, &[], current)?;
         Ok(Self {
             published: Published::new(NODE_NAME, block, INDEX_BYTES)?,
             mem,
@@ -607,7 +679,7 @@ impl Kho {
         let state = State {
             found: Some(found),
             old: KVec::new(),
-            current: Some(Kept { info, blocks }),
+            current: Some(Kept::new(info, blocks)),
             outgoing: None,
             test: KVec::new(),
         };
@@ -629,31 +701,15 @@ impl Kho {
         let Some(found) = state.found.take() else {
             return Err(EINVAL);
         };
-        let (mut bytes, mut expired) = (0, 0);
-        let (mut old, mut counts) = (KVec::new(), KVec::new());
-        for mut kept in found.take(&self.name)? {
-            let list = match kept.records(&self.name) {
-                Ok(list) => list,
-                Err(e) => {
-                    pr_warn!(
-                        "{}: generation {} is lost: it can't be read: {:?}\n",
-                        self.name(),
-                        kept.info.number,
-                        e
-                    );
-                    continue;
-                }
-            };
-            if list.is_empty() {
-                // Erased: its memory is free from here on.
-                continue;
-            }
-            kept.info.open = false;
-            kept.info.end = kept.info.end.or(Some(kept.last(&list)));
-            bytes += kept.bytes();
-            counts.push(list.len(), GFP_KERNEL)?;
-            old.push(kept, GFP_KERNEL)?;
-        }
+        let (outgoing, mut taken) = found
+            .prepare(state.current.as_ref())
+            .and_then(|ready| ready.take(&self.name))
+            .inspect_err(|e| {
+                pr_err!("{}: nothing is handed over: {:?}\n", self.name(), e);
+            })?;
+        taken.retain(|kept| self.is_to_stay(kept));
+        let mut old = taken;
+        let (mut bytes, mut expired) = (old.iter().map(Kept::bytes).sum::<usize>(), 0);
         let blocks = |old: &[Kept]| old.iter().map(|kept| kept.blocks.len()).sum::<usize>();
         let own = state.current.as_ref().map_or(0, |kept| kept.blocks.len());
         while !old.is_empty()
@@ -677,21 +733,48 @@ impl Kho {
             pr_info!(
                 "{}: {} records in {} earlier generations\n",
                 self.name(),
-                counts.iter().skip(expired).sum::<usize>(),
+                old.iter().map(|kept| kept.found).sum::<usize>(),
                 old.len()
             );
         }
         state.old = old;
-        let outgoing = Outgoing::new(&state.old, state.current.as_ref()).inspect_err(|e| {
-            pr_err!("{}: nothing is handed over: {:?}\n", self.name(), e);
-        })?;
+        let outgoing = state.outgoing.insert(outgoing);
+        // There is room for all of these.
+        outgoing.update(&state.old, state.current.as_ref())?;
         match self.test {
             KhoTest::None | KhoTest::Read(_) => {}
             KhoTest::Mutate => state.test = publish_damaged(&outgoing.image()?)?,
             KhoTest::Spoil => outgoing.spoil(),
         }
-        state.outgoing = Some(outgoing);
         Ok(())
+    }
+
+    /// Whether an earlier generation has records, as far as can be seen now. May sleep.
+    fn is_to_stay(&self, kept: &mut Kept) -> bool {
+        match kept.records(&self.name) {
+            // Erased: its memory is free from here on.
+            Ok(list) if list.is_empty() => return false,
+            Ok(list) => {
+                kept.info.end = kept.info.end.or(Some(kept.last(&list)));
+                kept.found = list.len();
+            }
+            Err(e) if e == ENOMEM => pr_warn!(
+                "{}: generation {}: there is no memory to look at it now\n",
+                self.name(),
+                kept.info.number
+            ),
+            Err(e) => {
+                pr_warn!(
+                    "{}: generation {} is lost: it can't be read: {:?}\n",
+                    self.name(),
+                    kept.info.number,
+                    e
+                );
+                return false;
+            }
+        }
+        kept.info.open = false;
+        true
     }
 
     fn check(&self) -> Result {
@@ -895,7 +978,9 @@ impl Drop for Kho {
         let mut blocks = KVec::new();
         let mut end = || -> Result<bool> {
             if let Some(mut kept) = current.take() {
-                if !kept.records(&self.name)?.is_empty() {
+                // One that can't be looked at now may be full of them.
+                let list = kept.records(&self.name);
+                if !list.is_ok_and(|list| list.is_empty()) {
                     kept.info.open = false;
                     kept.info.end = Some(now());
                     old.push(kept, GFP_KERNEL)?;

@@ -898,7 +898,7 @@ use Place::*;
 
 /// What [`damage`] knows: where, what, and whether checksums are left alone, so that nothing but
 /// these tells.
-const DAMAGES: [(Place, Change, bool); 72] = [
+const DAMAGES: [(Place, Change, bool); 73] = [
     // Checksums that do not fit.
     (Header(offset_of!(Header, checksum)), Add4(1), true),
     (Header(offset_of!(Header, total_size)), Add8(8), true),
@@ -1083,7 +1083,8 @@ const DAMAGES: [(Place, Change, bool); 72] = [
     (Chunk(offset_of!(ChunkEntry, phys)), Add8(8), false),
     (Chunk(offset_of!(ChunkEntry, size)), Set8(u64::MAX), false),
     (LastChunk(offset_of!(ChunkEntry, size)), Set8(0), false),
-    // Possible, but there is no such memory, or it was not handed over.
+    // Possible, but a kernel with other pages wrote it, or there is no such memory, or it was not handed over.
+    (Header(offset_of!(Header, page_size)), Set4(16384), false),
     (Chunk(offset_of!(ChunkEntry, phys)), Set8(1 << 62), false),
     (
         LastChunk(offset_of!(ChunkEntry, phys)),
@@ -1096,7 +1097,7 @@ const DAMAGES: [(Place, Change, bool); 72] = [
 pub const DAMAGE_COUNT: usize = DAMAGES.len();
 
 /// How many of them, at the end, an index alone does not show: only who knows the memory sees them.
-pub const DAMAGE_OUTSIDE: usize = 2;
+pub const DAMAGE_OUTSIDE: usize = 3;
 
 /// Damages a good index with at least one generation in way `n`, for tests: nobody may fall for
 /// it. Says whether it could.
@@ -1355,9 +1356,10 @@ mod tests {
                 assert!(found.is_err(), "{n} is not noticed");
                 assert!(!found.unwrap_err().to_string().is_empty());
             } else {
-                // Only the addresses are others.
+                // Only the addresses are others, or the pages.
                 assert_eq!(read(&blob).len(), list.len(), "{n}");
-                assert_ne!(read(&blob), list, "{n}");
+                let pages = |blob| Index::parse(blob, OWN).unwrap().page_size();
+                assert_ne!((read(&blob), pages(&blob)), (list.clone(), pages(&good)), "{n}");
             }
         }
         assert!(!damage(&mut good.clone(), DAMAGE_COUNT));

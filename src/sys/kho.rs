@@ -379,24 +379,52 @@ impl Left {
         Ok((first.phys(), bytes))
     }
 
+    /// Maps the published block. The mapping outlives this. May sleep.
+    pub(crate) fn map(&self) -> Result<PersistentMem> {
+        let blocks = self.blocks()?;
+        let first = blocks.first().ok_or(EINVAL)?;
+        map(core::slice::from_ref(&**first), first.size)
+    }
+
+    /// Does all of [`Leaving::take`] that can fail. Changes nothing. May sleep.
+    pub(crate) fn prepare(self) -> Result<Leaving> {
+        let mut blocks = self.blocks()?;
+        let published = blocks.remove(0).map_err(|_| EINVAL)?;
+        let others = KVec::with_capacity(blocks.len(), GFP_KERNEL)?;
+        Ok(Leaving {
+            left: self,
+            published,
+            blocks,
+            others,
+        })
+    }
+}
+
+/// What was left, on the way to its next owner.
+pub(crate) struct Leaving {
+    left: Left,
+    published: ManuallyDrop<Block>,
+    blocks: KVec<ManuallyDrop<Block>>,
+    /// With space for them.
+    others: KVec<Block>,
+}
+
+impl Leaving {
     /// Takes them over. May sleep.
-    pub(crate) fn take(self) -> Result<(Published, KVec<Block>)> {
-        let left = self.blocks()?;
-        let mut others = KVec::with_capacity(left.len(), GFP_KERNEL)?;
-        let mut published = None;
-        // Nothing fails from here on.
+    pub(crate) fn take(mut self) -> (Published, KVec<Block>) {
         // SAFETY: The device is valid by the reference, and was registered by `leave()`.
-        unsafe { kernel::bindings::platform_device_unregister(self.dev.as_ptr()) };
-        for block in left {
-            let block = ManuallyDrop::into_inner(block);
-            if published.is_none() {
-                // INVARIANT: `leave()` forgot it as it was.
-                published = Some(Published { block });
-            } else {
-                others.push(block, GFP_KERNEL)?;
-            }
+        unsafe { kernel::bindings::platform_device_unregister(self.left.dev.as_ptr()) };
+        for block in self.blocks {
+            // It has the space.
+            let _ = self
+                .others
+                .push_within_capacity(ManuallyDrop::into_inner(block));
         }
-        Ok((published.ok_or(EINVAL)?, others))
+        // INVARIANT: `leave()` forgot it as it was.
+        let published = Published {
+            block: ManuallyDrop::into_inner(self.published),
+        };
+        (published, self.others)
     }
 }
 

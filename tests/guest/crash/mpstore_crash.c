@@ -22,7 +22,13 @@
  *                  30 ms: SYMBOL unlocks what the function after= takes, and
  *                  the other CPU enters that with the same first argument
  *        fail      live on, but SYMBOL is not run, and returns -E of error=E; a pointer
- *                  that is NULL without that. `any` where ftrace has no place.
+ *                  that is NULL without that. `any` where ftrace has no place. `sized`
+ *                  are the calls of krealloc() and its like that give no memory back.
+ * or "disarm": none of these any more.
+ *
+ * or "damage NAME": a byte is changed in the index that the platform device of that name keeps for
+ * mpstore's next load (src/sys/kho.rs).
+ *
  * or "spare in=SYMBOL": /proc/self/fail-nth has a pause while its task is in SYMBOL, where the
  * kernel itself can't do without memory; twice at most.
  *
@@ -53,6 +59,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/panic.h>
+#include <linux/platform_device.h>
 #include <linux/proc_fs.h>
 #include <linux/sched.h>
 #include <linux/sched/task_stack.h>
@@ -243,6 +250,8 @@ static char after[KSYM_NAME_LEN];
 static struct task_struct *victim;
 /* Whoever comes is the victim. */
 static bool anybody;
+/* Only calls whose second argument is not zero. */
+static bool sized;
 /* Entries still to go, counted while `counting` is set, by the victim only. */
 static int entries;
 static bool counting;
@@ -266,7 +275,9 @@ static noinline notrace void only_return(void)
 
 static int at_place(struct kprobe *probe, struct pt_regs *regs)
 {
-	if (!of_the_victim() || !READ_ONCE(counting) || --entries)
+	if (!of_the_victim() || !READ_ONCE(counting))
+		return 0;
+	if ((sized && !regs_get_kernel_argument(regs, 1)) || --entries)
 		return 0;
 	/* Its own death may lead it here again. */
 	WRITE_ONCE(victim, NULL);
@@ -336,7 +347,7 @@ static int at_a_place(enum how how, char *args)
 	there.where[0] = after[0] = '\0';
 	entries = 1;
 	error = 0;
-	anybody = false;
+	anybody = sized = false;
 	while ((word = strsep(&args, " "))) {
 		if (!strncmp(word, "in=", 3))
 			strscpy(there.where, word + 3);
@@ -344,6 +355,8 @@ static int at_a_place(enum how how, char *args)
 			strscpy(after, word + 6);
 		else if (!strcmp(word, "any"))
 			anybody = true;
+		else if (!strcmp(word, "sized"))
+			sized = true;
 		else if (!strncmp(word, "error=", 6) && !kstrtoul(word + 6, 0, &error))
 			continue;
 		else if (strncmp(word, "nth=", 4) || kstrtoint(word + 4, 0, &entries) || entries < 1)
@@ -495,6 +508,23 @@ static void measure_no_more(void)
 		unregister_kretprobe(&depth_probe);
 }
 
+/* --- what was left -------------------------------------------------------------- */
+static int damage(const char *name)
+{
+	struct device *dev = bus_find_device_by_name(&platform_bus_type, NULL, name);
+	/* A magic number, how many, and of each the page and the size. */
+	const unsigned long *words;
+	u8 *index;
+
+	if (!dev)
+		return -ENODEV;
+	words = dev_get_platdata(dev);
+	index = page_address((struct page *)words[2]);
+	index[20] ^= 0xff;
+	put_device(dev);
+	return 0;
+}
+
 /* --- requests ------------------------------------------------------------- */
 static ssize_t crash_write(struct file *file, const char __user *buf, size_t len, loff_t *pos)
 {
@@ -511,7 +541,15 @@ static ssize_t crash_write(struct file *file, const char __user *buf, size_t len
 	context = line;
 	word = strsep(&context, "@ ");
 	which = match_string(hows, ARRAY_SIZE(hows), word);
-	if (context && !strcmp(word, "spare")) {
+	if (!strcmp(word, "disarm")) {
+		/* Its task may have ended, and another may look like it. */
+		mutex_lock(&places);
+		remove_probes();
+		mutex_unlock(&places);
+		ret = 0;
+	} else if (context && !strcmp(word, "damage")) {
+		ret = damage(context);
+	} else if (context && !strcmp(word, "spare")) {
 		ret = spare(context);
 	} else if (context && !strcmp(word, "depth")) {
 		ret = measure_depth(context);
