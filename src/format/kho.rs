@@ -1359,7 +1359,11 @@ mod tests {
                 // Only the addresses are others, or the pages.
                 assert_eq!(read(&blob).len(), list.len(), "{n}");
                 let pages = |blob| Index::parse(blob, OWN).unwrap().page_size();
-                assert_ne!((read(&blob), pages(&blob)), (list.clone(), pages(&good)), "{n}");
+                assert_ne!(
+                    (read(&blob), pages(&blob)),
+                    (list.clone(), pages(&good)),
+                    "{n}"
+                );
             }
         }
         assert!(!damage(&mut good.clone(), DAMAGE_COUNT));
