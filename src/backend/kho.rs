@@ -339,9 +339,14 @@ impl Found {
     /// Does all that can fail before anything is taken: what fails here leaves everything to the
     /// next load. The index that is handed on has only the present generation so far. May sleep.
     fn prepare(self, current: Option<&Kept>) -> Result<Ready> {
-        let mut list = KVec::with_capacity(self.list.len(), GFP_KERNEL)?;
-        // With a place for the present generation, at the end.
-        let kept = KVec::with_capacity(self.list.len() + 1, GFP_KERNEL)?;
+        let count = self.list.len();
+        let mut list = KVec::with_capacity(count, GFP_KERNEL)?;
+        let space = Space {
+            taken: KVec::with_capacity(count, GFP_KERNEL)?,
+            // With a place for the present generation, at the end.
+            old: KVec::with_capacity(count + 1, GFP_KERNEL)?,
+            gone: KVec::with_capacity(count, GFP_KERNEL)?,
+        };
         for Listed { info, chunks } in self.list {
             let blocks = KVec::with_capacity(chunks.len(), GFP_KERNEL)?;
             list.push((chunks, Kept::new(info, blocks)), GFP_KERNEL)?;
@@ -370,9 +375,18 @@ impl Found {
             outgoing,
             from,
             list,
-            kept,
+            space,
         })
     }
+}
+
+/// As much space as all generations need.
+struct Space {
+    taken: KVec<Kept>,
+    /// Those that stay.
+    old: KVec<Kept>,
+    /// The others, as long as an index may list them.
+    gone: KVec<Kept>,
 }
 
 /// Whose memory is to be taken over.
@@ -388,13 +402,12 @@ struct Ready {
     from: From,
     /// Each without its blocks, but with space for them.
     list: KVec<(KVec<Chunk>, Kept)>,
-    /// As much space as all generations need.
-    kept: KVec<Kept>,
+    space: Space,
 }
 
 impl Ready {
     /// Takes the memory over. Of what can't be, each generation is one line. May sleep.
-    fn take(mut self, name: &CStr) -> Result<(Outgoing, KVec<Kept>)> {
+    fn take(mut self, name: &CStr) -> Result<(Outgoing, Space)> {
         if let From::Kernel(incoming) = &self.from {
             // From here on it is this kernel's to hand on.
             incoming.write(TAKEN_AT, &1u64.to_ne_bytes())?;
@@ -418,7 +431,7 @@ impl Ready {
                 }
             }
             match lost {
-                None => self.kept.push(kept, GFP_KERNEL)?,
+                None => self.space.taken.push(kept, GFP_KERNEL)?,
                 Some(e) => pr_warn!(
                     "{}: generation {} is lost: its memory can't be taken over: {:?}\n",
                     name,
@@ -427,7 +440,7 @@ impl Ready {
                 ),
             }
         }
-        Ok((self.outgoing, self.kept))
+        Ok((self.outgoing, self.space))
     }
 }
 
@@ -701,14 +714,23 @@ impl Kho {
         let Some(found) = state.found.take() else {
             return Err(EINVAL);
         };
-        let (outgoing, mut taken) = found
+        let (outgoing, space) = found
             .prepare(state.current.as_ref())
             .and_then(|ready| ready.take(&self.name))
             .inspect_err(|e| {
                 pr_err!("{}: nothing is handed over: {:?}\n", self.name(), e);
             })?;
-        taken.retain(|kept| self.is_to_stay(kept));
-        let mut old = taken;
+        let Space {
+            taken,
+            mut old,
+            mut gone,
+        } = space;
+        for mut kept in taken {
+            match self.is_to_stay(&mut kept) {
+                true => old.push(kept, GFP_KERNEL)?,
+                false => gone.push(kept, GFP_KERNEL)?,
+            }
+        }
         let (mut bytes, mut expired) = (old.iter().map(Kept::bytes).sum::<usize>(), 0);
         let blocks = |old: &[Kept]| old.iter().map(|kept| kept.blocks.len()).sum::<usize>();
         let own = state.current.as_ref().map_or(0, |kept| kept.blocks.len());
@@ -719,6 +741,7 @@ impl Kho {
         {
             let kept = old.remove(0).map_err(|_| EINVAL)?;
             bytes = bytes.saturating_sub(kept.bytes());
+            gone.push(kept, GFP_KERNEL)?;
             expired += 1;
         }
         if expired > 0 {
@@ -739,8 +762,9 @@ impl Kho {
         }
         state.old = old;
         let outgoing = state.outgoing.insert(outgoing);
-        // There is room for all of these.
+        // There is room for all of these. The memory of the others is free when none lists it.
         outgoing.update(&state.old, state.current.as_ref())?;
+        drop(gone);
         match self.test {
             KhoTest::None | KhoTest::Read(_) => {}
             KhoTest::Mutate => state.test = publish_damaged(&outgoing.image()?)?,

@@ -1083,7 +1083,8 @@ const DAMAGES: [(Place, Change, bool); 73] = [
     (Chunk(offset_of!(ChunkEntry, phys)), Add8(8), false),
     (Chunk(offset_of!(ChunkEntry, size)), Set8(u64::MAX), false),
     (LastChunk(offset_of!(ChunkEntry, size)), Set8(0), false),
-    // Possible, but a kernel with other pages wrote it, or there is no such memory, or it was not handed over.
+    // Possible, but a kernel with other pages wrote it, or there is no such memory, or it was not
+    // handed over.
     (Header(offset_of!(Header, page_size)), Set4(16384), false),
     (Chunk(offset_of!(ChunkEntry, phys)), Set8(1 << 62), false),
     (
