@@ -51,7 +51,7 @@ list_without() {
 	echo "fail in=vmap error=0 any" >$CRASH
 	kho_mount
 	[ "$(cat $CRASH)" = idle ] || { echo "it is not looked into"; return 1; }
-	said_once "kho: can't list its records: " || return 1
+	logged "kho: can't list its records: " || return 1
 	umount_pstore
 	kho_mount
 	generations_are "1 2 3" && [ "$(ls "$K"/pmsg-* | wc -l)" = 3 ] || { ls -l "$K"; return 1; }
@@ -70,13 +70,12 @@ nobody_took() { [ ! -e /sys/devices/platform/mpstore-kho ]; }
 refused() {
 	not_done "$1" "$2" ttytool insmod /mpstore.ko strict=1 $SMALL $NOTHING || { rmmod mpstore 2>/dev/null; return 1; }
 	grep -q "$3" /tmp/said || { cat /tmp/said; return 1; }
-	[ -z "$4" ] || said_once "$4"
+	[ -z "$4" ] || logged "$4"
 }
-said_once() { dmesg | grep -qF "$1" || { dmesg | tail -n 20; return 1; }; }
 # loads_with CALL ERROR LINE: it loads, and stays.
 loads_with() {
 	failing "$1" "$2" ttytool insmod /mpstore.ko $SMALL $NOTHING || { cat /tmp/said; return 1; }
-	said_once "$3"
+	logged "$3"
 }
 insmod /mpstore_crash.ko || bail "no crash module"
 case $STAGE in
@@ -87,7 +86,7 @@ case $STAGE in
 	check "its index is damaged" sh -c "echo damage mpstore-kho >$CRASH"
 	dmesg -c >/dev/null
 	check "load" load_mpstore $SMALL
-	check "it is given up" said_once "kho: what was left in this kernel is given up: "
+	check "it is given up" logged "kho: what was left in this kernel is given up: "
 	kho_mount
 	check "no earlier generation" generations_are ""
 	speak new
@@ -176,14 +175,14 @@ case $STAGE in
 	TAKEN="kho: what the kernel before handed over was taken by an earlier load, which left nothing"
 	dmesg -c >/dev/null
 	check "load when all was erased" quiet
-	check "says that it was taken" said_once "$TAKEN"
+	check "says that it was taken" logged "$TAKEN"
 	rmmod mpstore
 	check "an unload leaves what it can't remember" load_mpstore $SMALL
 	speak lost
 	dmesg -c >/dev/null
 	check "unload" failing platform_device_register_full 12 rmmod mpstore
-	check "says so" said_once "kho: its records are lost: "
+	check "says so" logged "kho: its records are lost: "
 	check "load" quiet
-	check "says that it was taken" said_once "$TAKEN"
+	check "says that it was taken" logged "$TAKEN"
 	rmmod mpstore ;;
 esac

@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# What must not be written to in a panic is not: a loop device and one that is switched off are used for
-# the rest only, or refused if that is not enough, a read-only disk is refused, a controller that loses
-# its driver is disarmed, an oops that is survived leaves the disk at work, and a panic that does not
-# find its signature writes nothing at all, by the host's checksum of the whole disk.
+# What must not be written to in a panic is not: a loop device, a disk whose controller nobody knows
+# and one that is switched off are used for the rest only, or refused if that is not enough, a
+# read-only disk is refused, a controller that loses its driver is disarmed, an oops that is survived
+# leaves the disk at work, and a panic that does not find its signature writes nothing at all, by the
+# host's checksum of the whole disk.
 #
 # vm: timeout=150 quiet=120
 # kernels: custom debug
