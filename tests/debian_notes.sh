@@ -9,7 +9,7 @@
 # cmdline: crashkernel=256M crash_kexec_post_notifiers
 # cmdline: mpstore.mem_address=0x18000000 mpstore.mem_size=4M mpstore.crash_size=1M mpstore.record_size=64K mpstore.console_size=256K
 # cmdline: mpstore.tty_size=256K mpstore.pmsg_size=64K
-# payload: build/vm/initrd-custom-kexec.cpio.gz
+# payload: build/vm/initrd-custom-kexec.cpio.zst
 . /tests/lib.sh
 plan 14
 has() { grep -aqE "$2" "$1" || { echo "$1 lacks '$2'"; tail -n 20 "$1" | cut -c1-200; return 1; }; }
@@ -17,7 +17,7 @@ has() { grep -aqE "$2" "$1" || { echo "$1 lacks '$2'"; tail -n 20 "$1" | cut -c1
 case $STAGE in
 1)
 	check "the custom kernel and its initramfs" sh -c \
-		'cd /var/lib/kdump && zcat /payload/initrd-custom-kexec.cpio.gz | cpio -id --quiet "kexec/*" && ls -l kexec/bzImage kexec/initrd'
+		'cd /var/lib/kdump && zstd -dc /payload/initrd-custom-kexec.cpio.zst | cpio -id --quiet "kexec/*" && ls -l kexec/bzImage kexec/initrd'
 	cat >>/etc/default/kdump-tools <<'END'
 KDUMP_KERNEL=/var/lib/kdump/kexec/bzImage
 KDUMP_INITRD=/var/lib/kdump/kexec/initrd
