@@ -24,7 +24,7 @@ chain_begin() {
 chain_load() {
 	dd if=$DISK bs=1M count=24 2>/dev/null | head -c "$IMAGE_SIZE" >/tmp/bzImage
 	dd if=$DISK bs=1M skip=24 2>/dev/null | head -c "$INITRD_SIZE" >/tmp/initrd
-	kexec ${KEXEC_HOW--s} -l /tmp/bzImage --initrd=/tmp/initrd --command-line="$CHAIN_CMDLINE $*"
+	kexec ${KEXEC_HOW--s} -l /tmp/bzImage --initrd=/tmp/initrd --command-line="$CHAIN_CMDLINE $* $(kexec_words)"
 	_rc=$?
 	rm /tmp/bzImage /tmp/initrd
 	return $_rc

@@ -146,13 +146,18 @@ oops_now() {
 	(echo "${1:-oops}" >/proc/mpstore_oops) 2>/dev/null
 	[ $? -gt 128 ]
 }
+# kexec_words: what a kernel that comes by kexec must be told. On UEFI the first kernel's stub leaves a
+# table of 16 bytes, of its initramfs, in memory that is free afterwards. The next kernel still finds
+# it by the firmware, and clears it (drivers/firmware/efi/efi.c): in its own text, if that lies there
+# now. It does not if it has been told of an initramfs; where the loader has put one counts all the same.
+kexec_words() { [ ! -d /sys/firmware/efi ] || echo initrdmem=0,1; }
 # kexec_now [COMMAND LINE]: into the same kernel by kexec (vm: kexec).
 kexec_load() { # [-p] [COMMAND LINE...]
 	_p=
 	[ "${1-}" = -p ] && { _p=-p; shift; }
 	# shellcheck disable=SC2086
 	kexec ${KEXEC_HOW--s} $_p -l /kexec/bzImage --initrd=/kexec/initrd \
-		--command-line="$(cat /proc/cmdline) $*"
+		--command-line="$(cat /proc/cmdline) $* $(kexec_words)"
 }
 kexec_now() { kexec_load "$@" && sync_host && kexec -e -x; _down kexec; }
 
