@@ -126,7 +126,11 @@ die() {
 	next_stage $((STAGE + 1))
 	case $_death in
 	process | softirq | hardirq) crash panic@$_death ;;
-	nmi) crash panic@nmi; echo "@nmi" >&3 ;;
+	nmi)
+		# EFI calls begin with that, and Debian's kernel has its check on (Documentation/firmware.md).
+		expect_log_now 'WARNING: arch/x86/kernel/fpu/core.c.* kernel_fpu_begin_mask'
+		crash panic@nmi
+		echo "@nmi" >&3 ;;
 	reset) hard_reset ;;
 	power) power_loss ;;
 	reboot) reboot -f ;;
