@@ -62,7 +62,6 @@ demo: ## boot, write, crash, look: what mpstore is for, in a minute; KERNEL=cust
 test: buildroot ## everything: lints, host tests, module, tests in virtual machines
 	@KERNEL=$(KERNEL) qemu/run-tests $(T)
 
-test-all: export MPSTORE_LONG = 1
 test-all: ## `make test`, and what takes too long for it: hours
 	@$(MAKE) test
 	@$(MAKE) vmtest T="kho_memory takeover_matrix takeover_iommu takeover_places takeover_multipath"

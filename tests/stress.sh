@@ -8,9 +8,8 @@
 # kernels: custom debug stock
 . /tests/lib.sh
 plan 25
-# make test-all has more, but a round takes seconds on the debug kernel.
-ROUNDS=50
-[ -z "$LONG" ] || ROUNDS=200
+ROUNDS=200
+# A round takes seconds there.
 [ "$KIND" != debug ] || ROUNDS=25
 SIZES="test_mem=2 test_mem_size=0x100000 record_size=0x4000 console_size=0x10000 pmsg_size=0x40000
 	ftrace_size=0 tty_size=0x40000"
