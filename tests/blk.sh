@@ -12,7 +12,7 @@
 # disk: nvme 8M logical_block_size=4096,physical_block_size=4096
 # disk: ahci 2M
 . /tests/lib.sh
-plan 86
+plan 100
 DISKS=/dev/vda,PARTLABEL=mpstore,/dev/nvme0n1
 STATUS=/sys/kernel/debug/mpstore
 SPARE=/dev/sda
@@ -84,11 +84,21 @@ case $STAGE in
 	check "there is none before the first" refused "no such device" blkdev=PARTUUID=$_uuid/PARTNROFF=-1
 	check "an offset is a number" refused "give PARTUUID=UUID/PARTNROFF=NUMBER" blkdev=PARTUUID=$_uuid/PARTNROFF=x
 	check "no such label" refused "blkdev=PARTLABEL=nothing: no such device" blkdev=PARTLABEL=nothing
+	check "no such UUID" refused "blkdev=PARTUUID=nothing: no such device" blkdev=PARTUUID=nothing
+	_number=$(cat /sys/class/block/sda/dev)
+	check "a disk by its number" eval "
+		load_mpstore blkdev=$_number blk_takeover=N && grep -q '^blk sda ' $STATUS/devices"
+	rmmod mpstore
+	check "no such number" refused "blkdev=8:4000: no such device" blkdev=8:4000
+	for _n in 8:x :0 8: 8:0000000000; do
+		check "$_n is no number" refused "blkdev=$_n: no such device" blkdev=$_n
+	done
 	check "no block device" refused "no block device" blkdev=/dev/null
 	check "a panic that can't be written, best_effort=N" refused "a panic can't be written to it" \
 		blkdev=/dev/vda blk_takeover=N best_effort=N
 	check "read-only" blockdev --setro $SPARE
 	check "a read-only disk is refused" refused "it is read-only" blkdev=$SPARE
+	check "by its number, too" refused "blkdev=$_number: it is read-only" blkdev=$_number
 	check "writable again" blockdev --setrw $SPARE
 	check "one bad device costs the others nothing" sh -c \
 		"ttytool insmod /mpstore.ko blkdev=/dev/nothing,/dev/vda && grep -q '^blk1 ' $STATUS/devices"
@@ -121,6 +131,7 @@ case $STAGE in
 		check "$b: tty" has $d/tty-$b-0 "ttyS2: $(uuid one) tty"
 		check "$b: no more" sh -c "[ \$(ls $d | wc -l) = 4 ]"
 		check "$b: erase the dump" rm $d/dmesg-$b-0
+		check "$b: erase what the terminal had" rm $d/tty-$b-0
 	done
 	# Not even the delay is waited for.
 	echo "$(uuid two) pmsg" >/dev/pmsg0
@@ -133,6 +144,7 @@ case $STAGE in
 	for b in blk blk1 blk2; do
 		d=$PSTORE/$b
 		check "$b: the dump is gone" test ! -e $d/dmesg-$b-0
+		check "$b: so is what the terminal had before" sh -c "! grep -aF '$(uuid one) tty' $d/tty-$b-0 2>/dev/null"
 		check "$b: pmsg of the moment before" has $d/pmsg-$b-0 "$(uuid two) pmsg"
 		check "$b: console of the moment before" has $d/console-$b-0 "$(uuid two) kmsg"
 	done

@@ -11,6 +11,7 @@ use nix::fcntl::{open, OFlag, AT_FDCWD};
 use nix::kmod::{delete_module, finit_module, DeleteModuleFlags, ModuleInitFlags};
 use nix::mount::MsFlags;
 use nix::pty::openpty;
+use nix::sys::mman::{mmap_anonymous, mprotect, MapFlags, ProtFlags};
 use nix::sys::stat::Mode;
 use nix::sys::termios::{
     cfmakeraw, tcdrain, tcflow, tcgetattr, tcsetattr, FlowArg, OutputFlags, SetArg,
@@ -19,7 +20,8 @@ use nix::unistd::write;
 use nix::{errno::Errno, poll};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, Barrier};
@@ -57,6 +59,9 @@ usage: ttytool COMMAND
       mount pstore. Prints the name of the errno
   try open|unlink|umount|truncate|mkdir|rmdir PATH
       one system call; prints the name of the errno
+  fault FILE LEN [READABLE]
+      one write(2) of LEN bytes of which only the first READABLE (0) can be read,
+      all of them `x`. Prints `accepted BYTES`, or the name of the errno
   nth FIRST STEP DO UNDO
       run DO again and again; in each turn the kernel fails another allocation of
       it, the FIRSTth and every STEPth after that, until DO has no more of them.
@@ -82,6 +87,8 @@ fn main() -> ExitCode {
         ["as", uid, command, arguments @ ..] => run_as(uid, command, arguments),
         ["mount", source, dir, options @ ..] => mount(source, dir, &options.join(",")),
         ["try", what, path] => try_call(what, path),
+        ["fault", path, len] => fault(path, len, "0"),
+        ["fault", path, len, readable] => fault(path, len, readable),
         ["nth", first, step, what, undo] => nth(first, step, what, undo),
         _ => {
             eprintln!("{USAGE}");
@@ -356,6 +363,39 @@ fn try_call(what: &str, path: &str) -> Result<()> {
 /// `nix` has none.
 fn rmdir(path: &str) -> nix::Result<()> {
     nix::unistd::unlinkat(AT_FDCWD, path, nix::unistd::UnlinkatFlags::RemoveDir)
+}
+
+/// Memory that a program may name in a call and not read: what a kernel makes of it.
+fn fault(path: &str, len: &str, readable: &str) -> Result<()> {
+    const PAGE: usize = 4096;
+    let (len, readable): (usize, usize) = (len.parse()?, readable.parse()?);
+    let front = readable.next_multiple_of(PAGE);
+    let all = NonZeroUsize::new(front + len.next_multiple_of(PAGE)).ok_or(USAGE)?;
+    // SAFETY: New memory, wherever there is room.
+    let memory = unsafe {
+        mmap_anonymous(
+            None,
+            all,
+            ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+            MapFlags::MAP_PRIVATE,
+        )?
+    };
+    // SAFETY: `front` bytes and more were mapped, and nobody else knows of them.
+    unsafe { memory.cast::<u8>().write_bytes(b'x', front) };
+    // SAFETY: Within what was mapped, a page's beginning; nobody reads there from here on but the
+    // kernel, which asks.
+    let behind = unsafe { memory.byte_add(front) };
+    // SAFETY: As above.
+    unsafe { mprotect(behind, all.get() - front, ProtFlags::PROT_NONE)? };
+    let file = open(path, OFlag::O_WRONLY, Mode::empty())?;
+    // SAFETY: The kernel checks what it reads: that some of it can't be is what is asked for.
+    let done = unsafe {
+        let from = behind.byte_sub(readable);
+        nix::libc::write(file.as_raw_fd(), from.as_ptr(), len)
+    };
+    let done = Errno::result(done).map_err(|e| format!("{e:?}"))?;
+    println!("accepted {done}");
+    Ok(())
 }
 
 type Call = Box<dyn FnMut() -> nix::Result<()>>;

@@ -14,12 +14,15 @@
  *   fail_erase=N    the block that can't be erased
  *   fail_page=N     the page that can't be written to, by its number on the device
  *   stop_page=N     likewise, but what comes before it in the same request is written
+ *   fail_writes     nothing can be written to
+ *   slow_erase=N    an erasure lasts so many ms, and fails
  *   damaged=N       the page that is read with errors beyond repair
  *   nosleep         a write does not sleep: the in-tree mtdpstore calls it in an oops,
  *                   where it may not, and the kernel would complain about that
  *   gone            writing to it unregisters the device
  * Read only: panic_writes, erasures, violations.
  */
+#include <linux/delay.h>
 #include <linux/hardirq.h>
 #include <linux/io.h>
 #include <linux/module.h>
@@ -50,6 +53,10 @@ static int fail_page = -1;
 module_param(fail_page, int, 0600);
 static int stop_page = -1;
 module_param(stop_page, int, 0600);
+static bool fail_writes;
+module_param(fail_writes, bool, 0600);
+static uint slow_erase;
+module_param(slow_erase, uint, 0600);
 static int damaged = -1;
 module_param(damaged, int, 0600);
 static bool nosleep;
@@ -83,6 +90,10 @@ static int erase(struct mtd_info *mtd, struct erase_info *what)
 {
 	if (what->addr % block || what->len % block)
 		return violation("part of a block erased", what->addr);
+	if (slow_erase) {
+		msleep(slow_erase);
+		return -EIO;
+	}
 	guard(mutex)(&lock);
 	for (u64 at = what->addr; at < what->addr + what->len; at += block) {
 		if (is_bad(mtd, at))
@@ -115,7 +126,7 @@ static int write_pages(struct mtd_info *mtd, loff_t at, size_t len, size_t *done
 		return violation("part of a page written", at);
 	if (is_bad(mtd, at))
 		return violation("bad block written", at);
-	if (fail_page >= at / page && fail_page < (at + len) / page)
+	if (READ_ONCE(fail_writes) || (fail_page >= at / page && fail_page < (at + len) / page))
 		return -EIO;
 	for (; *done < len; *done += page, at += page) {
 		if (at / page == stop_page)
