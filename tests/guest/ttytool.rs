@@ -11,7 +11,7 @@ use nix::fcntl::{open, OFlag, AT_FDCWD};
 use nix::kmod::{delete_module, finit_module, DeleteModuleFlags, ModuleInitFlags};
 use nix::mount::MsFlags;
 use nix::pty::openpty;
-use nix::sys::mman::{mmap_anonymous, mprotect, MapFlags, ProtFlags};
+use nix::sys::mman::{mmap, mmap_anonymous, mprotect, MapFlags, ProtFlags};
 use nix::sys::stat::Mode;
 use nix::sys::termios::{
     cfmakeraw, tcdrain, tcflow, tcgetattr, tcsetattr, FlowArg, OutputFlags, SetArg,
@@ -62,6 +62,8 @@ usage: ttytool COMMAND
   fault FILE LEN [READABLE]
       one write(2) of LEN bytes of which only the first READABLE (0) can be read,
       all of them `x`. Prints `accepted BYTES`, or the name of the errno
+  ones FILE LEN
+      fill memory that can be mapped, not written to, such as a PCI device's
   nth FIRST STEP DO UNDO
       run DO again and again; in each turn the kernel fails another allocation of
       it, the FIRSTth and every STEPth after that, until DO has no more of them.
@@ -89,6 +91,7 @@ fn main() -> ExitCode {
         ["try", what, path] => try_call(what, path),
         ["fault", path, len] => fault(path, len, "0"),
         ["fault", path, len, readable] => fault(path, len, readable),
+        ["ones", path, len] => ones(path, len),
         ["nth", first, step, what, undo] => nth(first, step, what, undo),
         _ => {
             eprintln!("{USAGE}");
@@ -395,6 +398,26 @@ fn fault(path: &str, len: &str, readable: &str) -> Result<()> {
     };
     let done = Errno::result(done).map_err(|e| format!("{e:?}"))?;
     println!("accepted {done}");
+    Ok(())
+}
+
+/// All bits of a device's memory.
+fn ones(path: &str, len: &str) -> Result<()> {
+    let len = NonZeroUsize::new(len.parse()?).ok_or(USAGE)?;
+    let file = open(path, OFlag::O_RDWR, Mode::empty())?;
+    // SAFETY: Wherever there is room, and it is not unmapped.
+    let memory = unsafe {
+        mmap(
+            None,
+            len,
+            ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+            MapFlags::MAP_SHARED,
+            file,
+            0,
+        )?
+    };
+    // SAFETY: `len` bytes were mapped, and nobody else writes there.
+    unsafe { memory.cast::<u8>().write_bytes(0xff, len.get()) };
     Ok(())
 }
 
