@@ -9,10 +9,11 @@
 # cmdline: kho=on kho_scratch=16M,64M,16M
 # cmdline@debug: kho_scratch=64M,256M,64M
 # disk: virtio 4M
+# qemu: -object memory-backend-ram,id=far,size=1M -device ivshmem-plain,memdev=far
 # kernels: custom debug
 . /tests/lib.sh
 . /tests/lib-calls.sh
-plan 65
+plan 74
 CONFIG=/sys/kernel/config/mpstore
 ALL="mem_address=$REGION_A mem_size=$REGION_A_SIZE kho=Y efi=Y blkdev=/dev/vda kmsg_size=64K record_size=16K
 	console_size=32K pmsg_size=32K tty_size=32K ftrace_size=32K compress=deflate tty_names=ttyS2"
@@ -87,9 +88,36 @@ check "the firmware names no variables" loaded efivar_get_next_variable 5 "efi: 
 check "a variable can't be read" loaded efivar_get_variable 5 "efi: 1 records can't be read and are not shown" efi
 check "the firmware does not tell what is free" loaded efivar_query_variable_info 5 "efi_floor=16384: the firmware does not tell" efi
 check "one piece of memory can't be handed over" loaded kho_preserve_folio 12 "kho: generation" none
+# By less than zero: EFI_BUFFER_TOO_SMALL.
+check "a variable whose name is too long" loaded efivar_get_next_variable 0x7ffffffffffffffb "efi: not all variables could be looked at" efi
+for o in /sys/bus/pci/devices/*; do [ "$(cat $o/device)" = 0x1110 ] && far=$(awk 'NR == 3 && $2 - $1 > 0 { print $1 }' $o/resource) &&
+	[ $(($(awk 'NR == 3 { print $2 }' $o/resource) - far)) = 1048575 ] && break; done
+printf '\002\000' | dd of=$o/config bs=2 seek=2 conv=notrunc 2>/dev/null
+check "memory of a device can't be mapped" not_done "ioremap_wc any" 0 ttytool insmod /mpstore.ko strict=1 mem_address=$far mem_size=1M
+check "says so" logged "ramoops: mem_address=$(printf %#x $far) mem_size=0x100000: the kernel can't map it"
+check "then it is" load_mpstore mem_address=$far mem_size=1M
+rmmod mpstore
+
+# A zone that holds something else, in the way of a new load, which is to make it void.
+dd if=/dev/urandom of=/dev/vda bs=64k seek=32 count=2 conv=notrunc 2>/dev/null
+forced() {
+	without_write=0
+	for _n in $(seq 40); do
+		failing "bdev_rw_virt nth=$_n" 5 ttytool insmod /mpstore.ko blkdev=/dev/vda force=1 kmsg_size=64K console_size=32K \
+			pmsg_size=32K tty_size=32K ftrace_size=32K strict=1 && { echo "$_n: it works"; rmmod mpstore; return 1; }
+		[ $? != 99 ] || break
+		[ ! -e /sys/module/mpstore ] || { echo "$_n: loaded"; rmmod mpstore; return 1; }
+		without_write=$_n
+	done
+	[ $without_write -ge 3 ] || { echo "$without_write calls"; return 1; }
+}
+check "each access to the disk fails while it is taken by force" forced
 ALL="$ALL strict=1"
 check "with strict=1, no device pmsg0" refused misc_register 16 EBUSY "pmsg: frontend can't start"
 check "with strict=1, no notice of restarts" refused register_reboot_notifier 12 ENOMEM "blk: the worker that writes can't start"
+ALL="$ALL record_ftrace=1"
+check "with strict=1, no function tracer" refused "register_ftrace_function any" 16 EBUSY "can't register with ftrace"
+ALL="${ALL% *}"
 check "with strict=1, no place among the dumpers" refused kmsg_dump_register 17 EBUSY "dmesg: frontend can't start"
 
 check "nobody knows what this boot is called" loaded "kernel_read after=bus_find_device" 5 "kho: generation " none
@@ -119,6 +147,22 @@ check "an erasure that the disk fails" fails_once bdev_rw_virt 5 "rm $PSTORE/blk
 one=$(ls -d $PSTORE/efi/* | head -n 1)
 check "an erasure that the firmware fails" fails_once efivar_set_variable_locked 5 "rm $one"
 check "no other is gone" test "$(find $PSTORE/efi $PSTORE/blk $PSTORE/ramoops -name 'dmesg*' | wc -l)" = $(($(wc -l </tmp/dumps) - 2))
+
+echo 0 >/proc/sys/kernel/dmesg_restrict
+# The initramfs is for root only.
+chmod 755 / /bin $PSTORE $PSTORE/*
+check "a user may read" ttytool as 1000 cat "$PSTORE/ramoops/dmesg-ramoops-0"
+# A program that begins is read by the same function.
+unsure() {
+	for _n in $(seq 20); do
+		failing "kernel_read nth=$_n" 5 ttytool as 1000 cat "$PSTORE/ramoops/dmesg-ramoops-0"
+		grep -q 'dmesg-ramoops-0.: Operation not permitted' /tmp/said && return
+	done
+	cat /tmp/said
+	return 1
+}
+check "not while the sysctl can't be read" unsure
+check "then again" ttytool as 1000 cat "$PSTORE/ramoops/dmesg-ramoops-0"
 
 dumps >/tmp/dumps.now 2>/dev/null
 umount $PSTORE
