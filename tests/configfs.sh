@@ -6,7 +6,7 @@
 # vm: timeout=240
 # kernels: custom debug stock
 . /tests/lib.sh
-plan 70
+plan 72
 CFG=/sys/kernel/config/mpstore
 STATUS=/sys/kernel/debug/mpstore/status
 ROUNDS=100
@@ -199,6 +199,12 @@ case $STAGE in
 	check "all of them record" test "$(grep -laF "$(uuid all)" $PSTORE/*/pmsg-* | wc -l)" = 32
 	umount_pstore
 	check "and go" rmdir $CFG/m*
+
+	# The custom kernel has KHO, switched off; Debian's has none.
+	mkdir $CFG/k
+	check "KHO where there is none is refused" refused "Operation not supported" "mpstore: k: nothing can be handed over: this kernel " \
+		put k type=kho power=1
+	check "the directory goes" rmdir $CFG/k
 
 	# --- all at once
 	mkdir $CFG/keep

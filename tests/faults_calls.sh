@@ -13,7 +13,7 @@
 # kernels: custom debug
 . /tests/lib.sh
 . /tests/lib-calls.sh
-plan 74
+plan 76
 CONFIG=/sys/kernel/config/mpstore
 ALL="mem_address=$REGION_A mem_size=$REGION_A_SIZE kho=Y efi=Y blkdev=/dev/vda kmsg_size=64K record_size=16K
 	console_size=32K pmsg_size=32K tty_size=32K ftrace_size=32K compress=deflate tty_names=ttyS2"
@@ -243,3 +243,15 @@ check "load" load_all
 mount_pstore
 for f in pmsg tty; do check "a line is in $f" grep -qF "$(uuid) $f" $PSTORE/ramoops/$f-ramoops-0; done
 umount_pstore
+
+# --- last of all, for pstore can't be looked at any more then: who erases a record dies with the disk's lock
+expect_log_now 'BUG: kernel NULL pointer dereference|Oops: |general protection fault|KASAN: null-ptr-deref'
+expect_log_now 'BUG: sleeping function called from invalid context|WARNING: .*rcu_note_context_switch|Voluntary context switch within RCU'
+# counted BACKEND COLUMN: of its dumps.
+counted() { awk -v b="$1" -v c="$2" '$1 == b && $2 == "dmesg" { print $c }' /sys/kernel/debug/mpstore/status; }
+mount_pstore
+one=$(ls -d $PSTORE/blk/dmesg-* | head -n 1)
+had=$(counted ramoops 4)
+(echo "oops in=mpstore_raw_spin_unlock_irqrestore after=bdev_rw_virt" >$CRASH && exec rm "$one") 2>/dev/null
+check "its oops finds that lock taken, which is counted" test "$(counted blk 6)" = 1
+check "memory has it" test "$(counted ramoops 4)" -gt "$had"

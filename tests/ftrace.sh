@@ -8,7 +8,7 @@
 # cmdline: no_timer_check
 # kernels: custom debug stock
 . /tests/lib.sh
-plan 73
+plan 75
 
 DEBUGFS=/sys/kernel/debug
 ENABLED=$DEBUGFS/tracing/enabled_functions
@@ -86,6 +86,8 @@ case $STAGE in
 	check "'' is refused" refused ""
 	check "'y' is refused" refused y
 	check "more than a byte is refused" refused 100000000
+	check "so is a sign alone" refused +
+	check "and more than any number has digits" refused 0000000000001
 	check "still no function is traced" none_traced
 	check "the switch takes 1" sh -c "echo 1 >$KNOB"
 	check "on: the switch says so" is $KNOB 1

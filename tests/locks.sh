@@ -20,7 +20,7 @@ CASES="console_lock console_lock-stopped
 	console-zone console-zone-stopped console-zone-nmi console-half
 	pmsg-zone pmsg-zone-stopped pmsg-zone-nmi
 	tty-zone tty-zone-stopped
-	dump-half dump-half-stopped dump-half-nmi
+	dump-half dump-half-stopped dump-half-nmi dump-stuck-oops
 	read read-slow-oops read-stopped-oops erase-stopped
 	uart uart-console-stopped
 	add add-stopped add-dumper add-dumper-stopped add-twice
@@ -38,6 +38,9 @@ streams() {
 	read-slow-oops)
 		head -qn 1 "$PSTORE/$2"/dmesg-* | grep -qx "Oops#2 Part1" ||
 			{ echo "$2: the second oops is missing"; return 1; } ;;
+	dump-stuck-oops)
+		grep -qE "mpstore: dump skipped, another is in the way: Oops$" "/tmp/whole.$2" ||
+			{ echo "$2: the second oops was not told to be skipped"; return 1; } ;;
 	*-dead)
 		grep -aq "$(mark "$1") afterwards" "$PSTORE/$2/${1%-dead}-$2-0" ||
 			{ echo "$2: ${1%-dead} lacks what was written after the oops"; return 1; } ;;
@@ -80,6 +83,8 @@ about() {
 	dump-half-nmi) TITLE="half an oops record, NMI on that CPU"; an_oops ;;
 	read) TITLE="dmesg zones' lock by a reader, dying CPU"; an_oops ;;
 	read-slow-oops) TITLE="reader as above for 30 ms, and an oops" SAYS="mpstore_crash: asked for in later"; an_oops; HEAD="Panic#3" ;;
+	dump-stuck-oops) TITLE="half an oops record, stopped CPU, and an oops" SAYS="mpstore_crash: asked for in later"; an_oops
+		expect_log_now 'mpstore: dump skipped, another is in the way: Oops' ;;
 	read-stopped-oops) TITLE="reader as above, stopped CPU, and an oops" SAYS="mpstore_crash: asked for in later"; an_oops; HEAD="Panic#3" ;;
 	erase-stopped) TITLE="half of an rm, stopped CPU"; an_oops ;;
 	uart) TITLE="tty's locks and its port's, dying CPU" SAYS="mpstore_crash: asked for in serial8250_start_tx" ;;
@@ -165,6 +170,11 @@ die() {
 		elsewhere panic@later
 		elsewhere oops@struck
 		victim 1 "spin $UNLOCK" "exec cat $OLD >/dev/null" ;;
+	# Both are asked for before the first one makes its dump, in which it stops.
+	dump-stuck-oops)
+		elsewhere panic@later
+		elsewhere oops@struck
+		victim 1 "spin $HALF nth=4 after=kmsg_dump_desc" "$OOPS" ;;
 	# Where there is parity: the header is written, its parity is not.
 	erase-stopped) stopped "$HALF" "exec rm $PSTORE/ramoops1/dmesg-*" ;;
 	uart) victim 1 "panic in=serial8250_start_tx" "echo struck >/dev/ttyS2" ;;
