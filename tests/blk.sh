@@ -12,7 +12,7 @@
 # disk: nvme 8M logical_block_size=4096,physical_block_size=4096
 # disk: ahci 2M
 . /tests/lib.sh
-plan 100
+plan 102
 DISKS=/dev/vda,PARTLABEL=mpstore,/dev/nvme0n1
 STATUS=/sys/kernel/debug/mpstore
 SPARE=/dev/sda
@@ -151,6 +151,9 @@ case $STAGE in
 	echo "$(uuid three) pmsg" >/dev/pmsg0
 	check "nothing is written yet" grep -q '^blk .* waiting=Y' $STATUS/devices
 	check "sync" sync
+	echo "$(uuid three) flushed" >/dev/pmsg0
+	check "whoever has a disk's buffers written" blockdev --flushbufs /dev/vda
+	check "has ours written, too" sh -c "dd if=/dev/vda iflag=direct bs=64k 2>/dev/null | grep -aq '$(uuid three) flushed'"
 	# What the test says goes to a terminal, and so waits again.
 	check "everything is written" sh -c "[ \$(grep -c ' flushes=[1-9]' $STATUS/devices) = 3 ]"
 	next_stage 4

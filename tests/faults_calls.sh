@@ -13,7 +13,7 @@
 # kernels: custom debug
 . /tests/lib.sh
 . /tests/lib-calls.sh
-plan 76
+plan 78
 CONFIG=/sys/kernel/config/mpstore
 ALL="mem_address=$REGION_A mem_size=$REGION_A_SIZE kho=Y efi=Y blkdev=/dev/vda kmsg_size=64K record_size=16K
 	console_size=32K pmsg_size=32K tty_size=32K ftrace_size=32K compress=deflate tty_names=ttyS2"
@@ -83,6 +83,7 @@ check "no type of filesystem that is called proc" loaded "get_fs_type nth=3" 0 "
 check "the disk takes no signature" loaded "bdev_rw_virt after=register_pm_notifier" 5 "blk: the signature can't be written" none
 check "a region can't be mapped" loaded vmap 0 "ramoops: mem_address=$REGION_A mem_size=$REGION_A_SIZE: the kernel can't map it" ramoops
 check "the disk is in use" loaded bdev_file_open_by_dev 16 "blk: blkdev=/dev/vda: somebody uses it" blk
+check "the disk can't be opened" loaded bdev_file_open_by_dev 5 "blk: blkdev=/dev/vda: can't be opened" blk
 check "the path of the disk leads nowhere" loaded kern_path 2 "blk: blkdev=/dev/vda: no such device" blk
 check "the firmware names no variables" loaded efivar_get_next_variable 5 "efi: not all variables could be looked at" efi
 check "a variable can't be read" loaded efivar_get_variable 5 "efi: 1 records can't be read and are not shown" efi
@@ -96,6 +97,12 @@ printf '\002\000' | dd of=$o/config bs=2 seek=2 conv=notrunc 2>/dev/null
 check "memory of a device can't be mapped" not_done "ioremap_wc any" 0 ttytool insmod /mpstore.ko strict=1 mem_address=$far mem_size=1M
 check "says so" logged "ramoops: mem_address=$(printf %#x $far) mem_size=0x100000: the kernel can't map it"
 check "then it is" load_mpstore mem_address=$far mem_size=1M
+echo "$(uuid far)" >/dev/pmsg0
+rmmod mpstore
+load_mpstore mem_address=$far mem_size=1M
+mount_pstore
+check "and keeps what is written" grep -qx "$(uuid far)" $PSTORE/ramoops/pmsg-ramoops-0
+umount_pstore
 rmmod mpstore
 
 # A zone that holds something else, in the way of a new load, which is to make it void.

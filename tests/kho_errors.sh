@@ -1,14 +1,15 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
 # What KHO can't be asked for: more records than have a number, more memory than there is, a second
-# backend. Each is one line in the log, and what is there goes on.
+# backend. Each is one line in the log, and what is there goes on: an oops is a record at once, which
+# this very kernel reads and erases.
 #
 # vm: mem=1G timeout=120
 # cmdline: kho=on kho_scratch=16M,64M,16M
 # cmdline@debug: kho_scratch=64M,320M,64M
 # kernels: custom debug
 . /tests/lib.sh
-plan 9
+plan 14
 CFG=/sys/kernel/config/mpstore
 STATUS=/sys/kernel/debug/mpstore/status
 # refused ERRNO LINE PARAMETER...
@@ -39,4 +40,15 @@ check "and does not begin" sh -c "! echo 1 2>/dev/null >$CFG/second/power"
 check "which is told" sh -c "dmesg | grep -q 'second: there is a kho backend already, and can be only one'"
 echo "$(uuid)" >/dev/pmsg0
 check "the first goes on" sh -c "awk '\$1 == \"kho\" && \$2 == \"pmsg\" && \$4 == 1' $STATUS | grep . || { cat $STATUS; false; }"
+echo "$(uuid) oops" >/dev/kmsg
+check "an oops" oops_now
+mount_pstore
+one=$(grep -lF "$(uuid) oops" $PSTORE/kho/dmesg-*)
+check "is a record of the present generation" sh -c "head -n 1 $one | grep -q '^Oops#1 Part1'"
+check "which is erased" rm "$one"
+umount_pstore
+mount_pstore
+check "and gone" test ! -e "$one"
+check "no other is" sh -c "echo $(uuid) >/dev/pmsg0 && ls $PSTORE/kho"
+umount_pstore
 check "unload" sh -c "rmdir $CFG/second && rmmod mpstore"

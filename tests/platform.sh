@@ -6,7 +6,7 @@
 # vm: timeout=150
 # kernels: custom debug stock
 . /tests/lib.sh
-plan 36
+plan 41
 BUS=/sys/bus/platform
 CFG=/sys/kernel/config/mpstore
 mount -t debugfs none /sys/kernel/debug 2>/dev/null
@@ -68,6 +68,21 @@ case $STAGE in
 	check "a wrong ecc_size is refused" refused 'mpstore: platform device: ecc_size=200: must be at most 127' address=$REGION_A ecc=200
 	check "another polynomial is refused" refused 'mpstore: platform device: ecc_info: .*poly 0x187: only' address=$REGION_A ecc=16 poly=391
 	check "a wrong mem_type is refused" refused 'mpstore: platform device: mem_type=7: must be 0, 1 or 2' address=$REGION_A mem_type=7
+	for t in 1 2; do
+		dmesg -c >/dev/null
+		check "mem_type=$t is taken" eval "device address=$REGION_A mem_type=$t && bind && log_has 'mpstore: ramoops: 0x40000 bytes'"
+		unbind
+		rmmod mpstore_pdev
+	done
+	mkdir $CFG/ramoops
+	echo mem >$CFG/ramoops/type
+	echo 0x20000 >$CFG/ramoops/mem_size
+	echo 1 >$CFG/ramoops/power
+	check "where there is a ramoops" eval "device address=$REGION_A && bind"
+	check "it is ramoops1" kinds_are ramoops1 "dmesg console pmsg "
+	check "and goes" unbind
+	rmmod mpstore_pdev
+	rmdir $CFG/ramoops
 	check "a wrong max_reason is refused" refused 'mpstore: platform device: max_reason=7: must be 0 to 4' address=$REGION_A max_reason=7
 	check "a size of one byte is refused" refused 'mpstore: platform device: property record-size: not a number' address=$REGION_A props=1 narrow=1
 	check "memory in use is refused" refused 'in use by the kernel' address=0x1000000

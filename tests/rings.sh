@@ -7,7 +7,7 @@
 # vm: timeout=200
 # kernels: custom debug stock
 . /tests/lib.sh
-plan 18
+plan 30
 ONE="mem_address=$REGION_A mem_size=$REGION_A_SIZE record_size=16K console_size=16K tty_size=16K ftrace_size=16K pmsg_size=16K"
 TWO="mem_address=$REGION_A,$REGION_B mem_size=$REGION_A_SIZE,$REGION_B_SIZE record_size=16K console_size=16K
 	tty_size=16K ftrace_size=16K pmsg_size=16K,8K"
@@ -72,6 +72,22 @@ check "the next load" again $ONE ecc=16
 check "has the last of them" holds ramoops 14000 ecc
 umount_pstore
 rmmod mpstore
+
+# Neither write-combining nor cached, and cached; the default was above.
+for t in 1 2; do
+	wipe $REGION_A $REGION_A_SIZE
+	# shellcheck disable=SC2086
+	check "mem_type=$t" load_mpstore $ONE mem_type=$t
+	check "is in force" test "$(cat /sys/module/mpstore/parameters/mem_type)" = $t
+	check "pieces" written $((3 + t))
+	check "an oops" oops_now
+	# shellcheck disable=SC2086
+	again $ONE
+	check "the next load, mapped as ever, has the oops" sh -c "head -n 1 $PSTORE/ramoops/dmesg-ramoops-0 | grep -q '^Oops#1 Part1'"
+	check "and the ring" holds ramoops 16372
+	umount_pstore
+	rmmod mpstore
+done
 
 wipe $REGION_A $REGION_A_SIZE
 # shellcheck disable=SC2086
