@@ -139,7 +139,7 @@ tool: buildroot ## the program, its manual pages and completions, in build/tool/
 	@echo "build/tool/mpstore"
 
 clippy: clippy-module ## clippy, for the module and for the host side
-	@CARGO_TARGET_DIR=$(OUT)/cargo $(ENTER) cargo clippy --all-targets -- -D warnings
+	@CARGO_TARGET_DIR=$(OUT)/cargo $(ENTER) cargo clippy --workspace --all-targets -- -D warnings
 
 clippy-module: kernel
 	@$(call kbuild,$(TOP),clippy-$(KERNEL),CLIPPY=1)

@@ -7,6 +7,7 @@
 //! Every subcommand says on standard output, in `KEY VALUE` lines, what the
 //! kernel accepted, so that a test can compare it with what was recorded.
 
+use mpstore_format::erst;
 use nix::fcntl::{open, OFlag, AT_FDCWD};
 use nix::kmod::{delete_module, finit_module, DeleteModuleFlags, ModuleInitFlags};
 use nix::mount::MsFlags;
@@ -18,12 +19,14 @@ use nix::sys::termios::{
 };
 use nix::unistd::write;
 use nix::{errno::Errno, poll};
+use std::ffi::c_void;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
+use std::ptr::NonNull;
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::Duration;
@@ -64,6 +67,10 @@ usage: ttytool COMMAND
       all of them `x`. Prints `accepted BYTES`, or the name of the errno
   ones FILE LEN
       fill memory that can be mapped, not written to, such as a PCI device's
+  erst REGISTERS EXCHANGE good|foreign|other|damaged|bare|garbage
+      write a record to ACPI's ERST as no pstore does, by QEMU's device, whose
+      memory these files are: another writer's, of another kind, without its
+      signature, shorter than its headers, compressed and not. Prints the status
   nth FIRST STEP DO UNDO
       run DO again and again; in each turn the kernel fails another allocation of
       it, the FIRSTth and every STEPth after that, until DO has no more of them.
@@ -92,6 +99,7 @@ fn main() -> ExitCode {
         ["fault", path, len] => fault(path, len, "0"),
         ["fault", path, len, readable] => fault(path, len, readable),
         ["ones", path, len] => ones(path, len),
+        ["erst", registers, exchange, what] => erst_write(registers, exchange, what),
         ["nth", first, step, what, undo] => nth(first, step, what, undo),
         _ => {
             eprintln!("{USAGE}");
@@ -401,23 +409,72 @@ fn fault(path: &str, len: &str, readable: &str) -> Result<()> {
     Ok(())
 }
 
+/// Memory of a device, for as long as the program runs.
+fn device_memory(path: &str, len: NonZeroUsize) -> Result<NonNull<c_void>> {
+    let file = open(path, OFlag::O_RDWR, Mode::empty())?;
+    let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+    // SAFETY: Wherever there is room, and it is not unmapped.
+    Ok(unsafe { mmap(None, len, access, MapFlags::MAP_SHARED, file, 0)? })
+}
+
 /// All bits of a device's memory.
 fn ones(path: &str, len: &str) -> Result<()> {
     let len = NonZeroUsize::new(len.parse()?).ok_or(USAGE)?;
-    let file = open(path, OFlag::O_RDWR, Mode::empty())?;
-    // SAFETY: Wherever there is room, and it is not unmapped.
-    let memory = unsafe {
-        mmap(
-            None,
-            len,
-            ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
-            MapFlags::MAP_SHARED,
-            file,
-            0,
-        )?
-    };
+    let memory = device_memory(path, len)?;
     // SAFETY: `len` bytes were mapped, and nobody else writes there.
     unsafe { memory.cast::<u8>().write_bytes(0xff, len.get()) };
+    Ok(())
+}
+
+/// A record in QEMU's acpi-erst: the actions of ACPI 6.5, section 18.5.1, by two registers, of which
+/// the second has what the first one's action is about.
+fn erst_write(registers: &str, exchange: &str, what: &str) -> Result<()> {
+    const PAGE: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+    const ID: u64 = 0x6a1b_0000_0000_0100;
+    // By what QEMU knows that it is meant.
+    const EXECUTE: u64 = 0x9c;
+    let content = *b"no deflate stream at all";
+    let mut head = [0; erst::HEADER_BYTES];
+    let places = ["good", "foreign", "other", "damaged", "bare", "garbage"];
+    let n = places.iter().position(|p| *p == what).ok_or(USAGE)?;
+    erst::header(
+        &mut head,
+        ID + n as u64,
+        5,
+        content.len(),
+        what == "garbage",
+    );
+    match what {
+        "foreign" => head[64] ^= 1,
+        "other" => head[144] ^= 1,
+        "damaged" => head[0] = b'c',
+        "bare" => head[20..24].copy_from_slice(&150u32.to_le_bytes()),
+        _ => {}
+    }
+    let (action, buffer) = (
+        device_memory(registers, PAGE)?,
+        device_memory(exchange, PAGE)?,
+    );
+    for (n, byte) in head.iter().chain(&content).enumerate() {
+        // SAFETY: Fewer than a page, which is mapped.
+        unsafe { buffer.cast::<u8>().add(n).write_volatile(*byte) };
+    }
+    let act = |number: u64, value: u64| {
+        let action = action.cast::<u64>();
+        // SAFETY: Two registers of 64 bits, at the beginning of what is mapped.
+        unsafe {
+            action.add(1).write_volatile(value);
+            action.write_volatile(number);
+            action.add(1).read_volatile()
+        }
+    };
+    // Begin to write; at this offset; do it.
+    act(0, 0);
+    act(4, 0);
+    act(5, EXECUTE);
+    let status = act(7, 0);
+    act(3, 0);
+    println!("status {status}");
     Ok(())
 }
 
