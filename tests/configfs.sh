@@ -6,7 +6,7 @@
 # vm: timeout=240
 # kernels: custom debug stock
 . /tests/lib.sh
-plan 72
+plan 73
 CFG=/sys/kernel/config/mpstore
 STATUS=/sys/kernel/debug/mpstore/status
 ROUNDS=100
@@ -204,6 +204,8 @@ case $STAGE in
 	mkdir $CFG/k
 	check "KHO where there is none is refused" refused "Operation not supported" "mpstore: k: nothing can be handed over: this kernel " \
 		put k type=kho power=1
+	check "so is a value that is longer than any" refused "Invalid argument" "mpstore: blkdev=...: too long" \
+		put k "blkdev=$(printf '%04000d' 0)"
 	check "the directory goes" rmdir $CFG/k
 
 	# --- all at once

@@ -17,7 +17,7 @@
 . /tests/lib.sh
 . /tests/lib-calls.sh
 . /tests/lib-mtd.sh
-plan 34
+plan 37
 CONFIG=/sys/kernel/config/mpstore
 ALLOCATE="krealloc vrealloc kvrealloc"
 SIZES="console_size=32K pmsg_size=32K tty_size=32K ftrace_size=32K"
@@ -77,13 +77,24 @@ check "nothing is lost" unchanged
 umount_pstore
 rmmod mpstore
 
+# --- terminals, by either probe
+for p in fprobe kprobe; do
+	# shellcheck disable=SC2086
+	load_mpstore $SMALL tty=N tty_probe=$p
+	echo 'echo Y >/sys/module/mpstore/parameters/tty' >/tmp/on
+	afterwards() { echo N >/sys/module/mpstore/parameters/tty; }
+	check "a probe without memory: $p" without krealloc_node_align_noprof "" sh /tmp/on
+	afterwards() { rmmod mpstore; }
+	rmmod mpstore
+done
+
 # --- what begins by configfs
 wipe $REGION_A $REGION_A_SIZE
 check "load without any" load_mpstore compress=deflate
 ALL="ramoops blk blk1 blk2 mtd"
 # shellcheck disable=SC2086
 check "each is asked for" eval '
-	begun ramoops $REGION ecc=16 record_size=16K console_size=16K pmsg_size=16K tty_size=16K ftrace_size=32K &&
+	begun ramoops $REGION ecc=16 max_reason=0 record_size=16K console_size=16K pmsg_size=16K tty_size=16K ftrace_size=32K &&
 	begun blk type=blk blkdev=/dev/vda kmsg_size=64K $SIZES &&
 	begun blk1 type=blk blkdev=/dev/nvme0n1 kmsg_size=64K $SIZES &&
 	begun blk2 type=blk blkdev=/dev/sda kmsg_size=64K $SIZES &&
@@ -92,7 +103,10 @@ check "each is asked for" eval '
 for b in $ALL; do check "$b begins" begin $b; done
 check "an oops" oops_now
 for b in $ALL; do end $b && begin $b; done
+# A byte of the first dump, which the parity corrects and tells of.
+poke $((REGION_A + 200)) '#'
 mount_pstore
+check "a byte is corrected" sh -c "tail -n 1 $PSTORE/ramoops/dmesg-ramoops-0 | grep -q 'ECC: 1 Corrected bytes, 0'"
 dumps >/tmp/dumps
 check "each has it" test "$(cut -d/ -f1 /tmp/dumps | cut -c67- | uniq | xargs)" = "$ALL"
 

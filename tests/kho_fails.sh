@@ -13,7 +13,7 @@
 . /tests/lib.sh
 . /tests/lib-kho.sh
 . /tests/lib-calls.sh
-plan 46
+plan 50
 NOTHING="kho_console_size=0 kho_pmsg_size=0 kho_tty_size=0 kho_ftrace_size=0"
 SMALL="kho=Y kho_size=512K kho_record_size=16K"
 
@@ -184,5 +184,17 @@ case $STAGE in
 	check "says so" logged "kho: its records are lost: "
 	check "load" quiet
 	check "says that it was taken" logged "$TAKEN"
-	rmmod mpstore ;;
+	rmmod mpstore
+
+	# --- a kernel that recorded nothing, not even that it went
+	check "load" quiet kho_max_reason=1
+	check "kexec -l" chain_load
+	next_stage 5
+	chain_jump ;;
+5)
+	dmesg -c >/dev/null
+	# shellcheck disable=SC2086
+	check "load after a kernel that recorded nothing" load_mpstore $SMALL
+	check "there is no generation of it, and nothing is lost" eval \
+		'generations_are "" && ! dmesg | grep -E "mpstore: kho: .*(lost|damaged)"' ;;
 esac

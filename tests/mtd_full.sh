@@ -9,7 +9,7 @@
 # kernels: custom debug
 . /tests/lib.sh
 . /tests/lib-mtd.sh
-plan 43
+plan 57
 RAM="mem_address=$REGION_A mem_size=$REGION_A_SIZE"
 # Nothing is written before somebody asks for it.
 # shellcheck disable=SC2086
@@ -74,7 +74,7 @@ case $STAGE in
 	check "and a panic would not be written" state "panic=no: no zone is erased"
 	echo 0 >$TEST/fail_writes
 	unload
-	check "loads again" late
+	check "loads again" late compress=none
 	mount_pstore
 	check "it is not on the flash" test "$(count mtd)" = 0
 	check "it is in memory" all_have ramoops 20
@@ -82,6 +82,39 @@ case $STAGE in
 	sync
 	check "the zones can be written to" oops 21
 	check "as ever" all_have mtd 21
+	umount_pstore
+
+	# --- what can't be read, and what can't be erased
+	unload
+	# Of a zone that has a record the fourth page, then the first one.
+	load
+	mount_pstore
+	used=$(cd $d && echo dmesg-mtd-*) && used=${used##*-}
+	unload
+	echo $((used * 8 + 3)) >$TEST/fail_read
+	check "a record that can't be read to its end" load
+	check "is one that was written in part" says "1 of 1 dumps were written in part only"
+	unload
+	echo $((used * 8)) >$TEST/fail_read
+	check "a zone that can't be read at all" load
+	check "is not used" state bad=1
+	unload
+	echo -1 >$TEST/fail_read
+	at $((BLOCK * 5)) 'something else'
+	echo 5 >$TEST/fail_erase
+	check "a block with something else, which can't be erased" load force=1
+	sleep 0.5
+	check "is not used" state bad=2
+	check "that is told" says "mtd: block 5 can't be erased and is not used"
+	unload
+	echo -1 >$TEST/fail_erase
+	check "it is, once it can be" load force=1
+	sleep 0.5
+	check "erased like the others" state bad=0
+	unload
+	check "load" late
+	mount_pstore
+	check "nothing of all that is lost" all_have mtd 21
 	umount_pstore
 
 	# --- what waits in a panic
@@ -124,5 +157,15 @@ case $STAGE in
 	check "that is told" state state=gone
 	umount_pstore
 	check "unload" rmmod mpstore
-	check "everything can be unloaded" rmmod mpstore_mtd ;;
+	check "everything can be unloaded" rmmod mpstore_mtd
+	flash
+	at $((BLOCK * 5)) 'something else'
+	expect_log_now "mpstore: mtd: the device is gone"
+	echo 2000 >$TEST/slow_erase
+	(sleep 0.7; echo 1 >$TEST/gone) &
+	check "the device goes while it is made ready" late force=1 flush_ms=100
+	wait
+	sleep 2
+	check "that is told" state state=gone
+	check "unload" rmmod mpstore ;;
 esac

@@ -16,6 +16,7 @@
  *   stop_page=N     likewise, but what comes before it in the same request is written
  *   fail_writes     nothing can be written to
  *   slow_erase=N    an erasure lasts so many ms, and fails
+ *   fail_read=N     the page that can't be read
  *   damaged=N       the page that is read with errors beyond repair
  *   nosleep         a write does not sleep: the in-tree mtdpstore calls it in an oops,
  *                   where it may not, and the kernel would complain about that
@@ -57,6 +58,8 @@ static bool fail_writes;
 module_param(fail_writes, bool, 0600);
 static uint slow_erase;
 module_param(slow_erase, uint, 0600);
+static int fail_read = -1;
+module_param(fail_read, int, 0600);
 static int damaged = -1;
 module_param(damaged, int, 0600);
 static bool nosleep;
@@ -115,6 +118,8 @@ static int read(struct mtd_info *mtd, loff_t at, size_t len, size_t *done, u_cha
 	guard(mutex)(&lock);
 	if (is_bad(mtd, at))
 		return violation("bad block read", at);
+	if (fail_read >= 0 && at < (fail_read + 1LL) * page && (loff_t)fail_read * page < at + len)
+		return -EIO;
 	memcpy(to, memory + at, len);
 	*done = len;
 	return damaged >= 0 && at < where + page && where < at + len ? -EBADMSG : 0;
