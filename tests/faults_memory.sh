@@ -55,7 +55,7 @@ for d in /dev/vda /dev/nvme0n1 /dev/sda; do dd if=/dev/zero of=$d bs=64k conv=fs
 wipe $REGION_A $REGION_A_SIZE
 
 # --- loads, with all frontends
-SMALL="$REGION record_size=16K console_size=16K pmsg_size=16K tty_size=16K ftrace_size=16K"
+SMALL="$REGION max_reason=0 record_size=16K console_size=16K pmsg_size=16K tty_size=16K ftrace_size=16K"
 # shellcheck disable=SC2086
 check "load" load_mpstore $SMALL || bail "no module"
 check "an oops" oops_now
