@@ -21,7 +21,7 @@
  *   nosleep         a write does not sleep: the in-tree mtdpstore calls it in an oops,
  *                   where it may not, and the kernel would complain about that
  *   gone            writing to it unregisters the device
- * Read only: panic_writes, erasures, violations.
+ * Read only: panic_writes, erasures, violations, erasing (one that is slow has begun).
  */
 #include <linux/delay.h>
 #include <linux/hardirq.h>
@@ -56,6 +56,8 @@ static int stop_page = -1;
 module_param(stop_page, int, 0600);
 static bool fail_writes;
 module_param(fail_writes, bool, 0600);
+static bool erasing;
+module_param(erasing, bool, 0400);
 static uint slow_erase;
 module_param(slow_erase, uint, 0600);
 static int fail_read = -1;
@@ -94,6 +96,7 @@ static int erase(struct mtd_info *mtd, struct erase_info *what)
 	if (what->addr % block || what->len % block)
 		return violation("part of a block erased", what->addr);
 	if (slow_erase) {
+		WRITE_ONCE(erasing, true);
 		msleep(slow_erase);
 		return -EIO;
 	}
