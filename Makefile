@@ -20,7 +20,7 @@ endif
 SUITE_OF = $(if $(filter sid,$(1)),MPSTORE_SUITE=sid)
 
 .DEFAULT_GOAL := modules
-.PHONY: help modules demo test test-all vm vmtest soak panics lives fuzz bench coverage clean clippy clippy-module fmt fmt-check buildroot kernel guest tool install uninstall deb
+.PHONY: help modules demo test test-all vm vmtest soak panics lives fuzz miri bench coverage clean clippy clippy-module fmt fmt-check buildroot kernel guest tool install uninstall deb
 
 help: ## this text
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -79,6 +79,9 @@ vmtest: modules guest ## only the tests in virtual machines
 
 fuzz: ## each parser for FUZZ=60 seconds, guided by coverage; T= are targets: Documentation/testing.md
 	@$(ENTER) fuzz/run --seconds $(or $(FUZZ),60) $(T)
+
+miri: ## the format crate's unit tests under Miri; needs rustup: Documentation/testing.md
+	@fuzz/miri $(T)
 
 soak: ## hours: make fuzz FUZZ=3600, make panics and make lives: Documentation/testing.md
 	@$(MAKE) fuzz FUZZ=3600 T=

@@ -569,6 +569,7 @@ mod tests {
     const METHODS: [Method; 2] = [Method::Deflate, Method::Zstd];
 
     #[test]
+    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn records_of_all_sizes_hold_the_newest_lines() {
         for method in METHODS {
             let made = Made::new(lines(900), method, 4096, 1 << 17);
@@ -594,6 +595,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn the_rest_of_a_last_record_is_filled_with_lines() {
         for method in METHODS {
             let made = Made::new(lines(900), method, 8192, 1 << 17);
@@ -615,6 +617,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn what_does_not_compress_is_stored() {
         for method in METHODS {
             let made = Made::new(noise(50_000), method, 4096, 1 << 17);
@@ -640,6 +643,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn without_place_for_the_compressed_text_it_is_stored() {
         for method in METHODS {
             for room in [0, 10, 1000, 3000] {
@@ -652,6 +656,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn a_record_too_small_for_a_chunk_is_plain() {
         for method in METHODS {
             let made = Made::new(lines(300), method, 6144, 1 << 16);
@@ -692,6 +697,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn text_is_never_more_than_the_in_tree_reader_takes() {
         let text = b"<6>[    0.000000] the same line again and again\n".repeat(2000);
         for method in METHODS {
@@ -707,6 +713,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn long_lines_are_cut_but_whole_in_chunks() {
         let mut text = Vec::new();
         for len in [10, 5000, 30, 2000, 9000, 1, 0, 4000] {
@@ -742,6 +749,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn what_follows_the_stream_is_ignored() {
         let made = Made::new(lines(60), Method::Deflate, 4096, 1 << 16);
         let log = made.log();

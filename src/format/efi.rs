@@ -418,6 +418,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes Miri minutes")]
     fn what_is_written_is_read() {
         for part in [0, 1, 99, 100, u32::MAX] {
             for count in [i32::MIN, -1, 0, 1, 999, i32::MAX] {
@@ -602,6 +603,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes Miri minutes")]
     fn a_walk_sees_all() {
         for count in [0, 1, 2, 3, 100, 5000] {
             let names: Vec<String> = (0..count).map(|n| format!("Boot{n:04}")).collect();
@@ -615,6 +617,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes Miri minutes")]
     fn a_walk_ends_whatever_firmware_says() {
         // Circles with and without a way into them.
         for (before, length) in [

@@ -1278,6 +1278,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes Miri minutes")]
     fn the_newer_slot_counts_and_a_torn_one_does_not() {
         let (mut blob, list) = example();
         write(&mut blob, &list[1..], 4);
@@ -1346,6 +1347,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "takes Miri minutes")]
     fn every_known_damage_is_noticed() {
         let (good, list) = example();
         for n in 0..DAMAGE_COUNT {

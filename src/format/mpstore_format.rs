@@ -41,3 +41,7 @@ pub use error::{
     Error,
     Result, //
 };
+
+/// Of the rounds of a test that tries everything, every so manyth: Miri takes a thousand times as long.
+#[cfg(test)]
+pub(crate) const STRIDE: usize = if cfg!(miri) { 61 } else { 1 };

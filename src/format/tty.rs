@@ -421,6 +421,7 @@ impl Redraw {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::STRIDE;
 
     fn stamped(ns: u64, name: &[u8], continued: bool) -> Vec<u8> {
         let mut out = [0; STAMP_MAX];
@@ -571,8 +572,8 @@ mod tests {
             // With bytes that differ from a line feed in one bit, or by one.
             let text: Vec<u8> = (0..len).map(|i| b"\x0b\x8a\x09\0\xffx"[i % 6]).collect();
             assert_eq!(split_line(&text), (&text[..], &[][..]));
-            for first in 0..len {
-                for second in first..len {
+            for first in (0..len).step_by(STRIDE) {
+                for second in (first..len).step_by(STRIDE) {
                     let mut text = text.clone();
                     text[first] = b'\n';
                     text[second] = b'\n';
@@ -679,7 +680,7 @@ mod tests {
     fn any_mixture_comes_apart_again() {
         let pieces: [&[u8]; 5] = [b"a", b"\n", b"b\n", b"\nc", b"[    1.000000] x: d\n\n"];
         let names = ["ttyS0", "pts0"];
-        for pattern in 0..10usize.pow(5) {
+        for pattern in (0..10usize.pow(5)).step_by(STRIDE * STRIDE) {
             let mut rest = pattern;
             let mut writes = Vec::new();
             for _ in 0..5 {
@@ -760,7 +761,7 @@ mod tests {
                 .collect()
         };
         for pattern_len in 0..6 {
-            for pattern in 0..4usize.pow(pattern_len) {
+            for pattern in (0..4usize.pow(pattern_len)).step_by(STRIDE) {
                 let pattern = spell(pattern, pattern_len as usize, b"ab*?");
                 for name_len in 0..6 {
                     for name in 0..2usize.pow(name_len) {
