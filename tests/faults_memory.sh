@@ -19,7 +19,6 @@
 . /tests/lib-mtd.sh
 plan 37
 CONFIG=/sys/kernel/config/mpstore
-ALLOCATE="krealloc vrealloc kvrealloc"
 SIZES="console_size=32K pmsg_size=32K tty_size=32K ftrace_size=32K"
 REGION="mem_address=$REGION_A mem_size=256K"
 ALL="ramoops blk blk1 blk2 mtd"
@@ -33,20 +32,6 @@ begun() { # NAME SETTING...
 }
 begin() { echo 1 >$CONFIG/"$1"/power; }
 end() { echo 0 >$CONFIG/"$1"/power; }
-# times NAME COMMAND...: with each kind of allocation; more than one of them failed.
-times() {
-	_what=$1
-	shift
-	: >/tmp/all.times
-	for _f in $ALLOCATE; do
-		# Not each of them needs memory of each kind.
-		without ${_f}_node_align_noprof "" "$@" || { [ "$(cat /tmp/times)" = 0 ] || return 1; }
-		cat /tmp/times >>/tmp/all.times
-	done
-	echo "$_what: $(xargs </tmp/all.times) failures" >/tmp/said.times
-	[ "$(awk '{ n += $1 } END { print n }' /tmp/all.times)" -ge 3 ] || { cat /tmp/all.times; return 1; }
-}
-
 insmod /mpstore_crash.ko || bail "no crash module"
 insmod /modules/mtd.ko
 fill 0 8 '\377'

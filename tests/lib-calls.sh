@@ -46,6 +46,20 @@ without() {
 	400) echo "no end"; return 1 ;;
 	esac
 }
+# times NAME COMMAND...: without memory in each call of each function by which the module asks for some; there were several.
+# How many is in /tmp/said.times.
+times() {
+	_what=$1
+	shift
+	: >/tmp/all.times
+	for _f in krealloc vrealloc kvrealloc; do
+		# Not each of them needs memory of each kind.
+		without ${_f}_node_align_noprof "" "$@" || { [ "$(cat /tmp/times)" = 0 ] || return 1; }
+		cat /tmp/times >>/tmp/all.times
+	done
+	echo "$_what: $(xargs </tmp/all.times) failures" >/tmp/said.times
+	[ "$(awk '{ n += $1 } END { print n }' /tmp/all.times)" -ge 3 ] || { cat /tmp/all.times; return 1; }
+}
 afterwards() { rmmod mpstore; }
 many() { [ "$(cat /tmp/times)" -ge "$1" ] || { cat /tmp/times; return 1; }; }
 logged() { dmesg | grep -qF "$1" || { dmesg | tail -n 20; return 1; }; }
