@@ -5,6 +5,7 @@ TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Everything that takes long to make lives outside the checkout, under a key
 # made from what it is made of, so that a changed input is a new entry and
 # checkouts share what they have in common.
+[ -n "${HOME-}" ] || HOME=$(getent passwd "$(id -u)" | cut -d: -f6)
 CACHE=${MPSTORE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mpstore}
 ARCH_DEB=amd64
 # The suite that compilers and kernels come from. sid is a second build root, for
