@@ -53,9 +53,11 @@ speak() {
 	echo "<5>$1 $(uuid) kmsg" >/dev/kmsg && echo "$1 $(uuid) pmsg" >/dev/pmsg0 &&
 		echo "$1 $(uuid) tty" >/dev/ttyS2
 }
-# chatter WHO: numbered lines into each of them, until the jump.
+# chatter WHO: numbered lines into each of them, until the jump. The kernel's log has what `speak`
+# wrote in each line, which is soon overwritten where it was.
 chatter() {
-	(while :; do ttytool kmsg 100 "<5>$1 chatter"; done) >/dev/null 2>&1 &
+	_line="<5>chatter $1 $(uuid) kmsg"
+	(while :; do ttytool kmsg 100 "$_line"; done) >/dev/null 2>&1 &
 	(_i=0; while :; do echo "$1 line $((_i += 1))"; done >/dev/pmsg0) &
 	(_i=0; while :; do echo "$1 line $((_i += 1))"; done >/dev/ttyS2) &
 	sleep 2
