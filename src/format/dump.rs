@@ -409,6 +409,7 @@ impl Part<'_> {
 mod tests {
     use super::*;
     use crate::text::HeadLine;
+    use crate::STRIDE;
     use miniz_oxide::{
         deflate::core::{
             compress,
@@ -566,16 +567,18 @@ mod tests {
             .collect()
     }
 
+    /// The lines of a long log.
+    const LINES: usize = if cfg!(miri) { 240 } else { 1000 };
+
     const METHODS: [Method; 2] = [Method::Deflate, Method::Zstd];
 
     #[test]
-    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn records_of_all_sizes_hold_the_newest_lines() {
         for method in METHODS {
-            let made = Made::new(lines(900), method, 4096, 1 << 17);
+            let made = Made::new(lines(LINES), method, 4096, 1 << 17);
             for room in (50..400)
-                .step_by(7)
-                .chain((400..70_000).step_by(1777))
+                .step_by(7 * STRIDE)
+                .chain((400..70_000).step_by(1777 * STRIDE))
                 .chain([4050, 16_350])
             {
                 for limit in [0, 10_240, usize::MAX] {
@@ -595,10 +598,9 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn the_rest_of_a_last_record_is_filled_with_lines() {
         for method in METHODS {
-            let made = Made::new(lines(900), method, 8192, 1 << 17);
+            let made = Made::new(lines(LINES), method, 8192, 1 << 17);
             // A chunk and a half.
             let size = |index: usize| made.chunks[index].packed.1;
             let room = 60 + size(0) + size(1) / 2;
@@ -617,10 +619,9 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn what_does_not_compress_is_stored() {
         for method in METHODS {
-            let made = Made::new(noise(50_000), method, 4096, 1 << 17);
+            let made = Made::new(noise(50 * LINES), method, 4096, 1 << 17);
             for room in [100, 1000, 4060, 16_000, 60_000] {
                 assert!(made
                     .check(usize::MAX, room)
@@ -628,12 +629,12 @@ mod tests {
                     .all(|(packed, _)| !packed));
             }
             // In between it does.
-            let mut text = noise(5000);
+            let mut text = noise(5 * LINES);
             text.push(b'\n');
-            text.extend(lines(100));
-            text.extend(noise(9000));
+            text.extend(lines(LINES / 10));
+            text.extend(noise(9 * LINES));
             text.push(b'\n');
-            text.extend(lines(200));
+            text.extend(lines(LINES / 5));
             let made = Made::new(text, method, 4096, 1 << 17);
             for room in [100, 1000, 2000, 4060, 8000, 16_000, 60_000] {
                 made.check(usize::MAX, room);
@@ -643,11 +644,10 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn without_place_for_the_compressed_text_it_is_stored() {
         for method in METHODS {
             for room in [0, 10, 1000, 3000] {
-                let made = Made::new(lines(300), method, 4096, room);
+                let made = Made::new(lines(LINES / 3), method, 4096, room);
                 for record in [500, 4000, 16_000, 64_000] {
                     made.check(usize::MAX, record);
                 }
@@ -656,10 +656,9 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn a_record_too_small_for_a_chunk_is_plain() {
         for method in METHODS {
-            let made = Made::new(lines(300), method, 6144, 1 << 16);
+            let made = Made::new(lines(LINES / 2), method, 6144, 1 << 16);
             let seen = made.check(usize::MAX, 500);
             assert!(!seen[0].0 && seen[0].1 > 300, "{seen:?}");
             // After it, the rest of that chunk is stored and those before it are compressed.
@@ -697,9 +696,8 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn text_is_never_more_than_the_in_tree_reader_takes() {
-        let text = b"<6>[    0.000000] the same line again and again\n".repeat(2000);
+        let text = b"<6>[    0.000000] the same line again and again\n".repeat(1000 + LINES);
         for method in METHODS {
             let made = Made::new(text.clone(), method, 4096, 1 << 16);
             for room in [1500, 4060, 16_350] {
@@ -713,7 +711,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn long_lines_are_cut_but_whole_in_chunks() {
         let mut text = Vec::new();
         for len in [10, 5000, 30, 2000, 9000, 1, 0, 4000] {
@@ -749,7 +746,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "compresses for minutes")]
     fn what_follows_the_stream_is_ignored() {
         let made = Made::new(lines(60), Method::Deflate, 4096, 1 << 16);
         let log = made.log();

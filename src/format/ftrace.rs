@@ -533,7 +533,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "takes Miri minutes")]
     fn many_runs_merge_into_one_order() {
         // 57 runs, the numbers dealt out by a generator.
         let mut state = 12345u32;

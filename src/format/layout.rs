@@ -609,7 +609,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "takes Miri minutes")]
     fn zones_of_another_number_of_cpus_are_found() {
         let sizes = RamSizes {
             mem_size: 0x2_0000,

@@ -446,7 +446,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "takes Miri minutes")]
     fn every_history_reads_as_its_last_bytes() {
         for capacity in 1..12 {
             for first in 0..30 {
