@@ -2,10 +2,11 @@
 # Shared by the scripts in this folder. Source it; it sets TOP and CACHE.
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# Whoever runs this without an environment has a home all the same.
+[ -n "${HOME-}" ] || HOME=$(getent passwd "$(id -u)" | cut -d: -f6)
 # Everything that takes long to make lives outside the checkout, under a key
 # made from what it is made of, so that a changed input is a new entry and
 # checkouts share what they have in common.
-[ -n "${HOME-}" ] || HOME=$(getent passwd "$(id -u)" | cut -d: -f6)
 CACHE=${MPSTORE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mpstore}
 ARCH_DEB=amd64
 # The suite that compilers and kernels come from. sid is a second build root, for
